@@ -1,0 +1,110 @@
+"""The command line, the same for all: ``run once check health settings --version`` and the service's own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version as installed_version
+from typing import Any
+
+from sidecar import app
+from sidecar.app import Finding, Runtime, Sidecar
+from sidecar.errors import EXIT_CONFIG, EXIT_OK, ConfigError, SidecarError
+from sidecar.http import probe
+from sidecar.settings import SidecarSettings
+
+_CHECK_DEADLINE_SECONDS = 60.0
+_MARKS = {"ok": "ok", "warning": "WARNING", "problem": "PROBLEM"}
+
+
+def main(sidecar: Sidecar[Any], argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Parse the command line, do it, return the exit code."""
+    arguments = _parser(sidecar).parse_args(list(argv) or ["run"])
+    if arguments.verb == "settings" and arguments.markdown:
+        sys.stdout.write(f"{sidecar.settings.to_markdown()}\n")
+        return EXIT_OK
+    try:
+        settings = sidecar.settings.load(environ)
+        return _act(sidecar, settings, arguments, environ)
+    except ConfigError as err:
+        sys.stderr.writelines(f"{sidecar.name}: {line}\n" for line in err.lines())
+        return EXIT_CONFIG
+    except SidecarError as err:
+        sys.stderr.write(f"{sidecar.name}: {err}\n")
+        return err.exit_code
+
+
+def _act(
+    sidecar: Sidecar[Any],
+    settings: SidecarSettings,
+    arguments: argparse.Namespace,
+    environ: Mapping[str, str],
+) -> int:
+    if arguments.verb == "settings":
+        sys.stdout.writelines(f"{name}={value}\n" for name, value in settings.effective())
+        return EXIT_OK
+    if arguments.verb == "health":
+        return _health(settings)
+    runtime = app.build_runtime(sidecar, settings, environ, dry_run=getattr(arguments, "dry_run", False))
+    if arguments.verb == "check":
+        return asyncio.run(_check(sidecar, settings, runtime))
+    if arguments.verb in ("run", "once"):
+        return app.run(sidecar, settings, runtime, arguments.verb)
+    command = next(command for command in sidecar.commands if command.name == arguments.verb)
+    return command.act(settings, runtime, arguments)
+
+
+def _parser(sidecar: Sidecar[Any]) -> argparse.ArgumentParser:
+    codes = {0: "done", 1: "failed", 2: "bad configuration", **sidecar.exit_codes}
+    parser = argparse.ArgumentParser(
+        prog=sidecar.name,
+        description=sidecar.summary,
+        epilog="exit codes: " + ", ".join(f"{code} {meaning}" for code, meaning in codes.items()),
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {installed_version(sidecar.name)}")
+    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND")
+    for name, meaning in (("run", "work until told to stop (default)"), ("once", "do the job once and exit")):
+        verb = verbs.add_parser(name, help=meaning, allow_abbrev=False)
+        if sidecar.can_dry_run:
+            verb.add_argument("--dry-run", action="store_true", help="say what would be done, change nothing")
+    verbs.add_parser("check", help="look at configuration, permissions and reachability; change nothing")
+    verbs.add_parser("health", help="ask the running sidecar on this host; for the container health check")
+    settings = verbs.add_parser("settings", help="print the settings in force, secrets masked")
+    settings.add_argument("--markdown", action="store_true", help="print the reference table instead")
+    for command in sidecar.commands:
+        command.add_arguments(verbs.add_parser(command.name, help=command.meaning, allow_abbrev=False))
+    return parser
+
+
+def _health(settings: SidecarSettings) -> int:
+    if settings.http_port == 0:
+        raise ConfigError(
+            "Health cannot be asked",
+            why="HTTP_PORT is 0",
+            remedy="Give it a port, or drop the container health check",
+        )
+    is_fine, sentence = probe(settings.http_port)
+    (sys.stdout if is_fine else sys.stderr).write(f"{sentence}\n")
+    return EXIT_OK if is_fine else 1
+
+
+async def _check(sidecar: Sidecar[Any], settings: SidecarSettings, runtime: Runtime) -> int:
+    """Print one line per finding; exit 2 when one of them is a problem."""
+    problems = 0
+    try:
+        async with asyncio.timeout(_CHECK_DEADLINE_SECONDS):
+            async for finding in sidecar.wire(settings, runtime).check():
+                problems += finding.verdict == "problem"
+                sys.stdout.write(_line(finding))
+    except TimeoutError:
+        sys.stdout.write(f"PROBLEM  the check itself took longer than {_CHECK_DEADLINE_SECONDS:g} s\n")
+        problems += 1
+    return EXIT_CONFIG if problems else EXIT_OK
+
+
+def _line(finding: Finding) -> str:
+    tail = ". ".join(text for text in (finding.why, finding.remedy) if text)
+    return f"{_MARKS[finding.verdict]:<8} {finding.what}{': ' + tail if tail else ''}\n"

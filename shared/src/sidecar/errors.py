@@ -1,0 +1,69 @@
+"""Errors that say what happened, why, and what to do: they are read by a person woken at night.
+
+``SidecarError``
+  ├─ ``ConfigError``  exit 2: the settings, or what they name, are wrong; a retry cannot help
+  ├─ ``Transient``    exit 1: the other side is unwell; a retry may help
+  └─ ``Permanent``    exit 1: refused for a reason that stays until its input changes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+EXIT_OK = 0
+EXIT_CRASH = 1
+EXIT_CONFIG = 2
+
+
+class SidecarError(Exception):
+    """A failure with its cause and its remedy.
+
+    Attributes:
+        what: what was being done and did not happen.
+        why: the cause, as far as it is known. Never contains a secret.
+        remedy: what a person can do about it.
+        exit_code: the process's exit code when this error ends it.
+    """
+
+    exit_code = EXIT_CRASH
+
+    def __init__(self, what: str, *, why: str = "", remedy: str = "") -> None:
+        super().__init__(what, why, remedy)
+        self.what = what
+        self.why = why
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """One line: what, why and what to do."""
+        line = self.what
+        if self.why:
+            line += f": {self.why}"
+        if self.remedy:
+            line += f". {self.remedy}"
+        return line
+
+
+class ConfigError(SidecarError):
+    """The configuration, or something it names, is wrong. A retry cannot help.
+
+    Attributes:
+        problems: one line per problem when there are several; a reader fixes them all in one go.
+    """
+
+    exit_code = EXIT_CONFIG
+
+    def __init__(self, what: str, *, why: str = "", remedy: str = "", problems: Sequence[str] = ()) -> None:
+        super().__init__(what, why=why, remedy=remedy)
+        self.problems = tuple(problems)
+
+    def lines(self) -> tuple[str, ...]:
+        """Return one line per problem."""
+        return self.problems or (str(self),)
+
+
+class Transient(SidecarError):  # noqa: N818 - the name says what a caller may do: try again
+    """The other side did not answer, or not yet. A retry may help."""
+
+
+class Permanent(SidecarError):  # noqa: N818 - the name says what a caller may not do: try again
+    """Refused for a reason that stays until its input changes. A retry alone does not help."""

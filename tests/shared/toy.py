@@ -1,0 +1,63 @@
+"""The smallest sidecar there can be: what the chassis tests run, also as a real process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from sidecar import app
+from sidecar.app import Finding, Runtime, Sidecar
+from sidecar.errors import ConfigError
+from sidecar.loop import Pace
+from sidecar.settings import JsonList, SidecarSettings
+
+
+class ToySettings(SidecarSettings):
+    model_config = SettingsConfigDict(env_prefix="TOY_")
+
+    target: str = Field(description="What to greet")
+    interval_seconds: float = Field(default=0.05, gt=0, description="Pause between greetings")
+    names: JsonList = Field(default=[], description="More to greet")
+    token: SecretStr | None = Field(default=None, description="A secret")
+
+
+class Toy:
+    def __init__(self, settings: ToySettings, runtime: Runtime) -> None:
+        self.settings = settings
+        self.runtime = runtime
+
+    async def run(self) -> int:
+        pace = Pace(period_seconds=self.settings.interval_seconds, deadline_seconds=5)
+        await self.runtime.every(pace, self._tick)
+        return 0
+
+    async def once(self) -> int:
+        await self._tick()
+        return 0
+
+    async def check(self) -> AsyncIterator[Finding]:
+        verdict = "problem" if self.settings.target == "nobody" else "ok"
+        yield Finding(what=f"target {self.settings.target}", verdict=verdict)
+
+    async def _tick(self) -> None:
+        if self.settings.target == "nobody":
+            raise ConfigError("Cannot greet", why="nobody is there", remedy="Set TOY_TARGET")
+        if self.settings.target == "bug":
+            raise ZeroDivisionError("a bug")
+        token = self.settings.token.get_secret_value() if self.settings.token else ""
+        self.runtime.telemetry.log.info("greeted", target=self.settings.target, with_token=token)
+
+
+def wire(settings: ToySettings, runtime: Runtime) -> Toy:
+    if settings.token:
+        runtime.secret(literal=settings.token.get_secret_value())
+    return Toy(settings, runtime)
+
+
+TOY = Sidecar(name="sidecar", summary="Greets.", settings=ToySettings, wire=wire, can_dry_run=True)
+
+if __name__ == "__main__":
+    sys.exit(app.main(TOY))
