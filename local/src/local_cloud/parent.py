@@ -49,7 +49,7 @@ def tied(
     uid: int | None = None,
     gid: int | None = None,
 ) -> list[str]:
-    """The command line that runs ``command`` tied to this process, as ``uid`` and ``gid`` when both are given."""
+    """The command line that runs ``command`` tied to this process, as another user when both ids are set."""
     launcher = [
         sys.executable,
         "-I",

@@ -152,7 +152,9 @@ class Postgres:
         self.stop()
         data = self._home / "data"
         if data.is_symlink():
-            shutil.rmtree(data.resolve(), ignore_errors=True)
+            placed = data.resolve()
+            shutil.rmtree(placed, ignore_errors=True)
+            placed.with_suffix(".origin").unlink(missing_ok=True)
         shutil.rmtree(self._home, ignore_errors=True)
 
     def url(
