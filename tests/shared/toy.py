@@ -21,7 +21,7 @@ class ToySettings(SidecarSettings):
     target: str = Field(description="What to greet")
     interval_seconds: float = Field(default=0.05, gt=0, description="Pause between greetings")
     names: JsonList = Field(default=[], description="More to greet")
-    token: SecretStr | None = Field(default=None, description="A secret")
+    token: SecretStr | None = Field(default=None, min_length=6, description="A secret")
 
 
 class Toy:
@@ -30,6 +30,8 @@ class Toy:
         self.runtime = runtime
 
     async def run(self) -> int:
+        if self.settings.target == "deaf":
+            await self.runtime.clock.wait(3600, type(self.runtime.stop)().event)
         pace = Pace(period_seconds=self.settings.interval_seconds, deadline_seconds=5)
         await self.runtime.every(pace, self._tick)
         return 0
@@ -39,14 +41,16 @@ class Toy:
         return 0
 
     async def check(self) -> AsyncIterator[Finding]:
-        verdict = "problem" if self.settings.target == "nobody" else "ok"
-        yield Finding(what=f"target {self.settings.target}", verdict=verdict)
+        if self.settings.target == "nobody":
+            yield Finding(what="target", verdict="problem", why="nobody is there", remedy="Set TOY_TARGET")
+        else:
+            yield Finding(what="target", verdict="ok", why=self.settings.target)
 
     async def _tick(self) -> None:
         if self.settings.target == "nobody":
             raise ConfigError("Cannot greet", why="nobody is there", remedy="Set TOY_TARGET")
         if self.settings.target == "bug":
-            raise ZeroDivisionError("a bug")
+            raise ZeroDivisionError("a bug that quotes hunter22")
         token = self.settings.token.get_secret_value() if self.settings.token else ""
         self.runtime.telemetry.log.info("greeted", target=self.settings.target, with_token=token)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -20,6 +21,15 @@ _CREDENTIALS = {
     "AWS_REGION": "eu-west-1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+
+
+def pytest_sessionstart() -> None:
+    """Say that there is no event loop yet.
+
+    Otherwise pytest-asyncio asks Python 3.11 for the current one, which makes one that nobody closes:
+    a ResourceWarning, and here warnings are errors.
+    """
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture(scope="session")
