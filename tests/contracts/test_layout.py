@@ -1,0 +1,64 @@
+"""The layout's own test: what a fifth sidecar would have to be, the four are."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SERVICES = sorted(path for path in (ROOT / "services").iterdir())
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+MAKEFILE = (ROOT / "Makefile").read_text()
+PROMISE = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
+def test_a_service_is_a_pyproject_a_readme_and_its_source(service: Path) -> None:
+    names = {path.name for path in service.iterdir() if not path.name.startswith((".", "__"))}
+
+    assert names == {"pyproject.toml", "README.md", "src"}
+    assert (service / "src" / service.name / "__main__.py").exists()
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
+def test_a_service_has_its_console_script_and_its_place_in_every_list(service: Path) -> None:
+    script = service.name.replace("_", "-")
+    contracts = {contract["name"]: contract for contract in PYPROJECT["tool"]["importlinter"]["contracts"]}
+
+    assert {point.value for point in entry_points(group="console_scripts", name=script)} == {
+        f"{service.name}.__main__:main"
+    }
+    assert service.name in contracts["services never import each other"]["modules"]
+    assert service.name in contracts["only events.py logs and counts"]["source_modules"]
+    assert f"services/{service.name}" in MAKEFILE
+    assert script in MAKEFILE
+    assert (ROOT / "tests" / service.name).is_dir()
+    assert (ROOT / "docs" / "reference" / f"{script}.md").exists()
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
+def test_every_promise_names_a_test_that_exists(service: Path) -> None:
+    text = (service / "README.md").read_text()
+    section = text.split("## Promises", 1)[1].split("\n## ", 1)[0]
+    bullets = re.split(r"\n(?=(?:- |\d+\. ))", section)[1:]
+
+    assert len(bullets) >= 3
+    for bullet in bullets:
+        named = PROMISE.findall(bullet)
+        assert named, f"names no test: {bullet}"
+        for file, test in named:
+            assert f"def {test}(" in (ROOT / file).read_text(), f"{file} has no {test}"
+
+
+def test_the_chassis_stays_small() -> None:
+    """About a thousand lines of code; docstrings, comments and blank lines are free."""
+    lines = 0
+    for file in (ROOT / "shared" / "src" / "sidecar").glob("*.py"):
+        text = re.sub(r'"""[\s\S]*?"""', "", file.read_text())
+        lines += sum(1 for line in text.splitlines() if line.strip() and not line.strip().startswith("#"))
+
+    assert lines <= 1100
