@@ -87,7 +87,7 @@ class Ecs:
         return Counts(service["desiredCount"], service["runningCount"], service["pendingCount"])
 
     def stopped(self, name: str) -> list[TaskTypeDef]:
-        """Return a service's stopped tasks."""
+        """Return a service's tasks that were told to stop; some may still be stopping."""
         arns = self.client.list_tasks(cluster=CLUSTER, serviceName=name, desiredStatus="STOPPED")["taskArns"]
         return self.client.describe_tasks(cluster=CLUSTER, tasks=arns)["tasks"] if arns else []
 

@@ -14,6 +14,7 @@ from demo.timeline import Timeline
 
 _SAMPLE_SECONDS = 0.5
 _STATES = "SELECT state, count(*) FROM task_instance WHERE state IS NOT NULL GROUP BY state"
+_WORKERS_USED = "SELECT count(DISTINCT hostname) FROM task_instance WHERE hostname <> ''"
 
 
 @dataclass(slots=True)
@@ -22,7 +23,8 @@ class Fleet:
 
     Attributes:
         peak_running: the most workers that ran at once.
-        queue_to_capacity_seconds: from the first queued task until as many workers ran as were wanted.
+        queue_to_capacity_seconds: from the first queued task until every worker that was wanted had
+            taken a task: ECS's start, Airflow's boot and the first receive are all in it.
     """
 
     stage: Stage
@@ -61,6 +63,7 @@ class Fleet:
         self.peak_running = max(self.peak_running, self.counts.running)
         if self._first_queued is None and self.states.get("queued"):
             self._first_queued = now
-        at_capacity = 0 < self.counts.desired <= self.counts.running
-        if self.queue_to_capacity_seconds is None and self._first_queued is not None and at_capacity:
-            self.queue_to_capacity_seconds = now - self._first_queued
+        if self.queue_to_capacity_seconds is None and self._first_queued is not None:
+            (used,) = self.stage.rows(_WORKERS_USED)[0]
+            if 0 < self.counts.desired <= int(str(used)):
+                self.queue_to_capacity_seconds = now - self._first_queued

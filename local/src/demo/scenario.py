@@ -135,7 +135,7 @@ class Scenario:
         self._until(
             fleet,
             "the fleet returns to zero",
-            lambda: fleet.counts.desired == 0 and fleet.counts.running == 0,
+            lambda: fleet.counts.desired == 0 and self._is_gone(WORKERS),
             180,
         )
 
@@ -168,7 +168,7 @@ class Scenario:
             queue_to_capacity_seconds=fleet.queue_to_capacity_seconds,
             peak_workers=fleet.peak_running,
             max_workers=MAX_WORKERS,
-            workers_left=fleet.counts.running,
+            workers_left=self.stage.ecs.counts(WORKERS).running,
             releases_expected=2,
             releases_published=self._releases(),
             tasks_on_wrong_release=self._tasks_on_other_release("release=2"),
@@ -201,8 +201,10 @@ class Scenario:
         return self.stage.ecs.task(arn)["lastStatus"] == "STOPPED"
 
     def _is_gone(self, name: str) -> bool:
+        """Return whether a service runs nothing, and what it ran has really ended."""
         counts = self.stage.ecs.counts(name)
-        return counts.running == counts.pending == 0
+        ended = all(task["lastStatus"] == "STOPPED" for task in self.stage.ecs.stopped(name))
+        return counts.running == counts.pending == 0 and ended
 
     def _migrations(self) -> int:
         """Return how many runs of standalone_init recorded a migration."""
