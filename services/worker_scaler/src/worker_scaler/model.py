@@ -1,0 +1,212 @@
+"""The values that travel between the modules: what a fleet is, what was seen of it, what shall be done.
+
+Values only: no I/O and no clock, so that :mod:`worker_scaler.decide` can be pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+PROTECTION_BATCH_TASKS = 10
+"""https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateTaskProtection.html"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """One ECS service of Celery workers, and how it is to be steered.
+
+    Attributes:
+        tasks_per_worker: Celery's concurrency; how many tasks one worker runs at a time.
+        scale_in_window: how long the demand must have fitted into fewer workers before any is released.
+        protection: how long a protection lasts; renewed at half of it.
+        minimum_age: a worker younger than this is never released.
+        reading_max_age: an older reading changes nothing; a longer gap between two restarts the window.
+    """
+
+    name: str
+    cluster: str
+    service: str
+    queues: tuple[str, ...]
+    tasks_per_worker: int
+    min_workers: int
+    max_workers: int
+    scale_in_window: timedelta
+    protection: timedelta
+    minimum_age: timedelta
+    reading_max_age: timedelta
+
+
+class Phase(StrEnum):
+    """Where a worker is in its life."""
+
+    PENDING = "pending"  # coming capacity: ECS starts it, it cannot hold a task yet
+    RUNNING = "running"
+    LEAVING = "leaving"  # ECS told it to stop; it may still finish tasks
+    STOPPED = "stopped"
+    UNKNOWN = "unknown"  # ECS listed it and could not describe it: treated as busy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """One ECS task of a fleet.
+
+    Attributes:
+        started_at: when its containers ran; None before.
+        protected_until: end of its scale-in protection; None is unprotected.
+        addresses: its private IPv4 addresses.
+        dns_names: its private DNS names.
+        runtime_ids: its containers' runtime ids; their first 12 characters are a host name in bridge mode.
+        stop_code: why ECS ended it, in ECS's words; "" while it lives.
+    """
+
+    arn: str
+    phase: Phase
+    started_at: datetime | None = None
+    protected_until: datetime | None = None
+    addresses: tuple[str, ...] = ()
+    dns_names: tuple[str, ...] = ()
+    runtime_ids: tuple[str, ...] = ()
+    stop_code: str = ""
+
+    @property
+    def task_id(self) -> str:
+        """The last part of its ARN."""
+        return self.arn.rsplit("/", 1)[-1]
+
+    def is_protected(self, now: datetime) -> bool:
+        """Whether scale-in leaves it alone at ``now``."""
+        return self.protected_until is not None and self.protected_until > now
+
+    def counts_as_protected(self, now: datetime) -> bool:
+        """Whether it may use up one protection of the desired count: an unknown worker may."""
+        return self.is_protected(now) or self.phase is Phase.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """One look at a fleet's ECS service.
+
+    Attributes:
+        desired: ``desiredCount``, as ECS said it.
+        is_deploying: whether ECS is replacing workers; more of them than desired is normal then.
+        workers: all its tasks, also the leaving and the stopped ones that ECS still remembers.
+    """
+
+    desired: int
+    is_deploying: bool = False
+    workers: tuple[Worker, ...] = ()
+
+    @property
+    def present(self) -> tuple[Worker, ...]:
+        """The workers that count for ``desired``: starting, running, or unknown."""
+        return tuple(w for w in self.workers if w.phase in (Phase.PENDING, Phase.RUNNING, Phase.UNKNOWN))
+
+    def count(self, phase: Phase) -> int:
+        """Return how many workers are in this phase."""
+        return sum(1 for worker in self.workers if worker.phase is phase)
+
+    def protected(self, now: datetime) -> int:
+        """Return how many present workers are, or may be, protected."""
+        return sum(1 for worker in self.present if worker.counts_as_protected(now))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueDepth:
+    """How much work one queue, or several together, hold.
+
+    Attributes:
+        busy_hosts: host name, as Airflow recorded it, to how many tasks are running or restarting there.
+        oldest_queued_age_seconds: how long the oldest queued task has waited; None when none waits.
+    """
+
+    queued: int = 0
+    running: int = 0
+    restarting: int = 0
+    oldest_queued_age_seconds: float | None = None
+    busy_hosts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def demand(self) -> int:
+        """Tasks that hold a slot or will take one."""
+        return self.queued + self.running + self.restarting
+
+    def plus(self, other: QueueDepth) -> QueueDepth:
+        """Return both together."""
+        ages = [d.oldest_queued_age_seconds for d in (self, other) if d.oldest_queued_age_seconds is not None]
+        hosts = dict(self.busy_hosts)
+        for host, tasks in other.busy_hosts.items():
+            hosts[host] = hosts.get(host, 0) + tasks
+        return QueueDepth(
+            queued=self.queued + other.queued,
+            running=self.running + other.running,
+            restarting=self.restarting + other.restarting,
+            oldest_queued_age_seconds=max(ages, default=None),
+            busy_hosts=hosts,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One consistent look at Airflow's queues.
+
+    Attributes:
+        taken_at: when, by the clock of whoever holds the data (aware, UTC).
+        queues: by name; a queue without tasks is absent.
+    """
+
+    taken_at: datetime
+    queues: Mapping[str, QueueDepth]
+
+    def of(self, queues: Iterable[str]) -> QueueDepth:
+        """Return these queues together."""
+        total = QueueDepth()
+        for queue in queues:
+            total = total.plus(self.queues.get(queue, QueueDepth()))
+        return total
+
+    def orphans(self, consumed: Iterable[str]) -> dict[str, int]:
+        """Return the queues that hold tasks and that no fleet consumes, with how many."""
+        known = set(consumed)
+        return {name: depth.demand for name, depth in sorted(self.queues.items()) if name not in known}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protect:
+    """Protect these workers (at most 10) from scale-in, or renew it. Idempotent."""
+
+    arns: tuple[str, ...]
+    minutes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unprotect:
+    """Take the protection off these workers (at most 10). Idempotent."""
+
+    arns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetDesired:
+    """Set the service's desired count. ``before`` is what it was seen to be."""
+
+    count: int
+    before: int
+
+
+Step = Protect | Unprotect | SetDesired
+
+
+def only_adds(step: Step) -> bool:
+    """Say whether a step only adds safety or capacity: it may be done although one before it failed."""
+    return isinstance(step, Protect) or (isinstance(step, SetDesired) and step.count > step.before)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """One worker whose protection ECS did not change, and ECS's reason."""
+
+    arn: str
+    reason: str

@@ -1,0 +1,64 @@
+"""Which workers to protect now, in which calls. Pure.
+
+Never more than ``desired``: with more protected workers than that, ECS answers every further call with
+``DEPLOYMENT_BLOCKED``, also the renewal of a busy worker.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from worker_scaler.model import PROTECTION_BATCH_TASKS, Fleet, Phase, Protect, Sighting, Step, Worker
+
+_RENEW_AT_SHARE = 0.5  # of the protection's time; the other half is for outages of ECS's API
+
+
+def protections(
+    fleet: Fleet,
+    sighting: Sighting,
+    workers: Iterable[Worker],
+    desired: int,
+    *,
+    now: datetime,
+    already: Sequence[Step] = (),
+) -> tuple[Protect, ...]:
+    """Return the calls that protect these workers where ``desired`` has room, and renew those at half time.
+
+    Args:
+        fleet: its policy.
+        sighting: its service.
+        workers: in the order of need; starting ones are passed over, they hold nothing.
+        desired: the count that will be in force when the calls are made.
+        now: the time.
+        already: calls of the same plan that come before.
+    """
+    done = {arn for step in already if isinstance(step, Protect) for arn in step.arns}
+    used = sighting.protected(now) + sum(
+        1 for worker in sighting.present if worker.arn in done and not worker.counts_as_protected(now)
+    )
+    arns: list[str] = []
+    for worker in workers:
+        if worker.arn in done or worker.phase is Phase.PENDING:
+            continue
+        if worker.counts_as_protected(now):
+            if used <= desired and _is_due(worker, fleet.protection, now=now):
+                arns.append(worker.arn)
+        elif used < desired:
+            used += 1
+            arns.append(worker.arn)
+    minutes = math.ceil(fleet.protection / timedelta(minutes=1))
+    return tuple(Protect(arns=batch, minutes=minutes) for batch in batches(arns))
+
+
+def batches(arns: Sequence[str]) -> list[tuple[str, ...]]:
+    """Cut into what one call takes."""
+    return [
+        tuple(arns[at : at + PROTECTION_BATCH_TASKS]) for at in range(0, len(arns), PROTECTION_BATCH_TASKS)
+    ]
+
+
+def _is_due(worker: Worker, protection: timedelta, *, now: datetime) -> bool:
+    """Whether a protection must be renewed: half of it is over, or nobody knows."""
+    return worker.protected_until is None or worker.protected_until - now < protection * _RENEW_AT_SHARE
