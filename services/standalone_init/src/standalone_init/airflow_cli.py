@@ -1,0 +1,227 @@
+"""The one adapter to Airflow: found on the path, run as a subprocess, never imported, never believed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from sidecar.clock import Clock, Stop
+from sidecar.errors import ConfigError
+from sidecar.secrets import remember
+from standalone_init import image_probe
+from standalone_init.errors import MigrationFailed, TryAgain
+from standalone_init.revisions import Chain
+from standalone_init.state import Image
+
+_PROBE_TIMEOUT_SECONDS = 30.0
+_POLL_SECONDS = 0.1
+_OWN_PREFIX = "STANDALONE_INIT_"
+# The chassis ends the process at stop_timeout_seconds; the child must be gone before.
+_SHARE_OF_STOP_TIMEOUT = 0.8
+# pip and uv write this instead of a shebang when the path is too long for one.
+_SHELL_TRAMPOLINE = re.compile(r"'''exec' \"?(?P<python>[^\" ]+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a call of Airflow ended. Its exit code is a hint, never a proof."""
+
+    exit_code: int
+    last_lines: tuple[str, ...]
+
+
+class AirflowCli:
+    """Airflow of this image.
+
+    Args:
+        command: as a person would type it, e.g. ``airflow``.
+        python: its interpreter when the command does not name it.
+        environ: what it is started with; this product's own variables are taken out.
+    """
+
+    def __init__(
+        self, *, command: str, python: Path | None, environ: Mapping[str, str], clock: Clock
+    ) -> None:
+        self._words = shlex.split(command)
+        self._python = python
+        self._environ = {name: value for name, value in environ.items() if not name.startswith(_OWN_PREFIX)}
+        self._clock = clock
+
+    def image(self, *, uses_fab: bool) -> Image:
+        """Return what this image's Airflow knows; a tenth of a second, imports nothing.
+
+        Raises:
+            ConfigError: there is no Airflow, or its migrations are not where they belong.
+        """
+        python = self._python or self._interpreter()
+        try:
+            done = subprocess.run(  # noqa: S603 - the interpreter that the operator's own command names
+                [str(python), image_probe.__file__],
+                env=self._environ,
+                capture_output=True,
+                text=True,
+                timeout=_PROBE_TIMEOUT_SECONDS,
+                check=True,
+            )
+            found = json.loads(done.stdout)
+        except (OSError, subprocess.SubprocessError, ValueError) as err:
+            raise ConfigError(
+                "Cannot ask which Airflow this image has",
+                why=f"{python} did not answer: {getattr(err, 'stderr', '') or err}".strip(),
+                remedy="Set STANDALONE_INIT_AIRFLOW_PYTHON to the Python that Airflow runs on",
+            ) from None
+        if not found["core"]:
+            raise ConfigError(
+                "This image has no Airflow 3",
+                why=f"{python} has no apache-airflow-core with migrations",
+                remedy="Run in the Airflow image, or set STANDALONE_INIT_AIRFLOW_COMMAND to its 'airflow'",
+            )
+        return Image(
+            airflow_version=found["version"],
+            core=_chain(found["core"]),
+            fab=_chain(found["fab"]) if found["fab"] else None,
+            uses_fab=uses_fab,
+        )
+
+    def migrate(
+        self,
+        *,
+        database_url: str,
+        tell: Callable[[str], None],
+        timeout_seconds: float,
+        stop: Stop,
+        stop_timeout_seconds: float,
+    ) -> Ended:
+        """Run ``airflow db migrate`` to its end. Safe to repeat: Airflow commits each revision by itself.
+
+        Args:
+            database_url: with the password; it reaches the child through its environment alone.
+            tell: called with each line of output, on another thread.
+            timeout_seconds: the child is ended when it takes longer.
+            stop: ends the child, too.
+            stop_timeout_seconds: from the order to stop to the end of this process.
+
+        Raises:
+            MigrationFailed: it took longer than ``timeout_seconds`` and was ended.
+            TryAgain: the order to stop came and it was ended; the next run continues.
+        """
+        remember(database_url)
+        remember(urlsplit(database_url).password or "")
+        command = [self._found(), *self._words[1:], "db", "migrate"]
+        environ = {**self._environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url}
+        with subprocess.Popen(  # noqa: S603 - the operator's own command
+            command,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # Ctrl-C is for us; we pass it on
+        ) as process:
+            output = _Relay(process.stdout, tell)
+            try:
+                self._wait(process, timeout_seconds, stop, stop_timeout_seconds)
+            finally:
+                if process.poll() is None:
+                    process.kill()
+            output.join(_POLL_SECONDS * 10)
+        return Ended(exit_code=process.returncode, last_lines=output.last_lines)
+
+    def _wait(
+        self, process: subprocess.Popen[str], timeout_seconds: float, stop: Stop, stop_timeout_seconds: float
+    ) -> None:
+        deadline = self._clock.monotonic() + timeout_seconds
+        while process.poll() is None:
+            if stop.wait_in_thread(_POLL_SECONDS):
+                _end(process, stop_timeout_seconds * _SHARE_OF_STOP_TIMEOUT)
+                raise TryAgain(
+                    "Stopped during 'airflow db migrate'",
+                    why=f"{stop.reason} was received",
+                    remedy="Run again: it continues after the last revision that was committed",
+                )
+            if self._clock.monotonic() > deadline:
+                _end(process, stop_timeout_seconds * _SHARE_OF_STOP_TIMEOUT)
+                raise MigrationFailed(
+                    f"'airflow db migrate' took longer than {timeout_seconds:g} s and was ended",
+                    why="a table is large, or another transaction holds a lock it needs",
+                    remedy="Look at pg_stat_activity for old transactions, raise"
+                    " STANDALONE_INIT_MIGRATE_TIMEOUT_SECONDS, run again: it continues where it stopped",
+                )
+
+    def _found(self) -> str:
+        path = shutil.which(self._words[0], path=self._environ.get("PATH")) if self._words else None
+        if path is None:
+            raise ConfigError(
+                "There is no Airflow here",
+                why=f"{' '.join(self._words)!r} is not on PATH",
+                remedy="Run in the Airflow image, or set STANDALONE_INIT_AIRFLOW_COMMAND",
+            )
+        return path
+
+    def _interpreter(self) -> Path:
+        """The Python named in the first lines of the ``airflow`` script."""
+        path = Path(self._found())
+        if path.name.startswith("python"):
+            return path
+        with path.open("rb") as file:
+            first, second = (file.readline(4096).decode(errors="replace").strip() for _ in range(2))
+        trampoline = _SHELL_TRAMPOLINE.match(second)
+        if trampoline:
+            return Path(trampoline["python"])
+        words = first.removeprefix("#!").split()
+        if not first.startswith("#!") or not words or not Path(words[-1]).name.startswith("python"):
+            raise ConfigError(
+                "Cannot tell which Python Airflow runs on",
+                why=f"{path} does not name it in its first line",
+                remedy="Set STANDALONE_INIT_AIRFLOW_PYTHON",
+            )
+        found = shutil.which(
+            words[-1], path=self._environ.get("PATH")
+        )  # '#!/usr/bin/env python3' names no path
+        return Path(found or words[-1])
+
+
+class _Relay(threading.Thread):
+    """Passes a child's output on line by line, so that its pipe never fills, and keeps the last lines."""
+
+    def __init__(self, pipe: IO[str] | None, tell: Callable[[str], None]) -> None:
+        super().__init__(name="airflow-output", daemon=True)
+        self._pipe = pipe
+        self._tell = tell
+        self._lines: list[str] = []
+        self.start()
+
+    @property
+    def last_lines(self) -> tuple[str, ...]:
+        return tuple(self._lines)
+
+    def run(self) -> None:
+        for line in self._pipe or ():
+            text = line.rstrip()
+            if text:
+                self._lines = [*self._lines[-19:], text]
+                self._tell(text)
+
+
+def _end(process: subprocess.Popen[str], patience_seconds: float) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(patience_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _chain(parents: Mapping[str, list[str]]) -> Chain:
+    return Chain(parents={revision: tuple(below) for revision, below in parents.items()})

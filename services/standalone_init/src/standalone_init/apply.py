@@ -1,0 +1,183 @@
+"""One run: look, plan, lock, look again, act, verify, record. Synchronous; ``__main__`` gives it a thread."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+
+from sidecar.app import Runtime
+from sidecar.errors import SidecarError
+from standalone_init import verify
+from standalone_init.airflow_cli import AirflowCli, Ended
+from standalone_init.database import AirflowDatabase
+from standalone_init.events import Events
+from standalone_init.lock import RunLock
+from standalone_init.observe import Observer
+from standalone_init.plan import MakeDirectory, Migrate, Observation, Step, WritePasswords, plan
+from standalone_init.record import Beginning, Record
+from standalone_init.report import Outcome, Report
+from standalone_init.settings import StandaloneInitSettings
+from standalone_init.steps import directories, passwords
+from standalone_init.steps.migrate import migrate
+
+
+class Apply:
+    """Takes a deployment from what is to what is wanted."""
+
+    def __init__(
+        self,
+        *,
+        settings: StandaloneInitSettings,
+        runtime: Runtime,
+        observer: Observer,
+        airflow: AirflowCli,
+        database: AirflowDatabase,
+        events: Events,
+    ) -> None:
+        self._settings = settings
+        self._runtime = runtime
+        self._observer = observer
+        self._airflow = airflow
+        self._database = database
+        self._events = events
+        self._report = Report(started=runtime.clock.now())
+
+    def run(self) -> int:
+        """Run once; return 0, or raise. The report is written either way.
+
+        Raises:
+            SidecarError: with the exit code of what stood in the way; see ``errors``.
+        """
+        started = self._runtime.clock.monotonic()
+        try:
+            outcome = self._run()
+        except SidecarError as err:
+            self._tell(error=str(err), exit_code=err.exit_code, outcome="failed", started=started)
+            raise
+        self._tell(error="", exit_code=0, outcome=outcome, started=started)
+        return 0
+
+    def _run(self) -> Outcome:
+        observation, steps = self._look_and_plan()
+        self._note_start(observation, steps)
+        if not steps:
+            return self._confirm(observation)
+        if self._runtime.dry_run:
+            self._events.planned(steps)
+            return "planned"
+        with self._database.writer() as connection:
+            lock = self._lock(connection)
+            with lock.held():
+                # Somebody else may have done it all while we waited.
+                observation, steps = self._look_and_plan()
+                if not steps:
+                    return self._confirm(observation)
+                self._events.no_impact_until_here(steps)
+                self._act(observation, steps, lock, Record(connection))
+        return "changed"
+
+    def _look_and_plan(self) -> tuple[Observation, Sequence[Step]]:
+        observation = self._observer.observe()
+        self._events.observed(observation.database, observation.image)
+        return observation, plan(observation, self._observer.wanted)
+
+    def _confirm(self, observation: Observation) -> Outcome:
+        self._verify(observation)
+        self._events.nothing_to_do()
+        return "unchanged"
+
+    def _act(self, observation: Observation, steps: Sequence[Step], lock: RunLock, record: Record) -> None:
+        state = observation.database
+        record.begin(
+            Beginning(
+                state_before=state.name,
+                from_revisions=state.revisions,
+                to_revisions=state.heads,
+                airflow_version=observation.image.airflow_version,
+                host=socket.gethostname(),
+            )
+        )
+        try:
+            for step in steps:
+                lock.assert_held()
+                record.phase(step.name)
+                self._perform(step, lock)
+            record.phase("verify")
+            self._verify(self._observer.observe())
+        except SidecarError as err:
+            with suppress(psycopg.Error):
+                record.failed(err)
+            raise
+        record.done()
+
+    def _perform(self, step: Step, lock: RunLock) -> None:
+        started = self._runtime.clock.monotonic()
+        match step:
+            case Migrate():
+                migrate(
+                    run_airflow=self._run_airflow,
+                    wait_for_airflow=lock.wait_for_airflow,
+                    read_state=self._observer.database_state,
+                    events=self._events,
+                )
+            case MakeDirectory(directory=directory):
+                directories.make(directory)
+                directories.probe(directory)
+            case WritePasswords():
+                passwords.write(step, self._admin_password())
+        duration = self._runtime.clock.monotonic() - started
+        self._report.done.append(
+            {"step": step.name, "did": str(step), "duration_seconds": round(duration, 3)}
+        )
+        self._events.step_done(step, duration)
+
+    def _run_airflow(self) -> Ended:
+        return self._airflow.migrate(
+            database_url=self._database.url(),
+            tell=self._events.airflow_said,
+            timeout_seconds=self._settings.migrate_timeout_seconds,
+            stop=self._runtime.stop,
+            stop_timeout_seconds=self._settings.stop_timeout_seconds,
+        )
+
+    def _admin_password(self) -> Any:
+        literal, secret_id = self._settings.admin_password, self._settings.admin_password_secret_id
+        if literal is None and secret_id is None:
+            return None
+        return self._runtime.secret(
+            literal=literal.get_secret_value() if literal else None, secret_id=secret_id
+        )
+
+    def _verify(self, observation: Observation) -> None:
+        verify.demand(
+            verify.findings(observation, self._observer.wanted, self._database, probe=directories.probe)
+        )
+
+    def _lock(self, connection: psycopg.Connection[Any]) -> RunLock:
+        return RunLock(
+            connection,
+            timeout_seconds=self._settings.lock_timeout_seconds,
+            clock=self._runtime.clock,
+            stop=self._runtime.stop,
+            tell_waiting=self._events.waiting,
+        )
+
+    def _note_start(self, observation: Observation, steps: Sequence[Step]) -> None:
+        self._report.airflow_version = observation.image.airflow_version
+        self._report.state_before = str(observation.database)
+        self._report.from_revisions = tuple(sorted(observation.database.revisions))
+        self._report.to_revisions = tuple(sorted(observation.database.heads))
+        self._report.planned = tuple(str(step) for step in steps)
+
+    def _tell(self, *, error: str, exit_code: int, outcome: Outcome, started: float) -> None:
+        self._report.finished = self._runtime.clock.now()
+        self._report.error = error
+        self._report.exit_code = exit_code
+        self._report.outcome = outcome
+        self._events.finished(outcome, self._runtime.clock.monotonic() - started)
+        if self._settings.report is not None:
+            self._report.write(self._settings.report)

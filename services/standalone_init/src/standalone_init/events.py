@@ -1,0 +1,96 @@
+"""What standalone_init tells: one function, one log line, one metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sidecar.telemetry import Telemetry
+from standalone_init.lock import Holder
+from standalone_init.plan import Step
+from standalone_init.report import Outcome
+from standalone_init.state import DatabaseState, Image
+
+_STEP_BUCKETS_SECONDS = (0.01, 0.1, 1, 5, 15, 60, 300, 1800)
+
+
+class Events:
+    """The narrator of one process."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._log = telemetry.log
+        self._pending = telemetry.gauge("pending_revisions", "Revisions between the database and the image")
+        self._unreachable = telemetry.counter("database_unreachable_total", "Failed tries to connect")
+        self._waits = telemetry.counter("lock_waits_total", "Times a held lock was reported", ["whom"])
+        self._planned = telemetry.gauge("planned_steps", "Steps between what is and what is wanted")
+        self._steps = telemetry.histogram(
+            "step_duration_seconds", "How long a step took", _STEP_BUCKETS_SECONDS, ["step"]
+        )
+        self._lines = telemetry.counter("airflow_lines_total", "Lines that Airflow wrote")
+        self._distrusted = telemetry.counter(
+            "migrate_retries_total", "Migrations that ended without reaching the head"
+        )
+        self._runs = telemetry.counter("runs_total", "Runs by outcome", ["outcome"])
+
+    def observed(self, state: DatabaseState, image: Image) -> None:
+        """The state of the database was read."""
+        self._pending.set(state.pending)
+        self._log.info(
+            "observed",
+            state=str(state),
+            why=state.why,
+            revisions=sorted(state.revisions),
+            heads=sorted(state.heads),
+            airflow_version=image.airflow_version,
+        )
+
+    def unreachable(self, why: str, pause_seconds: float) -> None:
+        """The database does not answer yet."""
+        self._unreachable.inc()
+        self._log.warning("database_unreachable", why=why, retry_in_seconds=round(pause_seconds, 1))
+
+    def waiting(self, whom: str, holder: Holder | None, waited_seconds: float) -> None:
+        """Another one holds the lock."""
+        self._waits.labels("airflow" if "airflow db" in whom else "standalone-init").inc()
+        self._log.info(
+            "waiting_for_lock",
+            whom=whom,
+            holder=str(holder or "unknown"),
+            waited_seconds=round(waited_seconds, 1),
+        )
+
+    def nothing_to_do(self) -> None:
+        """Everything is as it is wanted; nothing was written."""
+        self._planned.set(0)
+        self._log.info("nothing_to_do")
+
+    def planned(self, steps: Sequence[Step]) -> None:
+        """A dry run ends here."""
+        self._planned.set(len(steps))
+        self._log.info("planned", would=[str(step) for step in steps])
+
+    def no_impact_until_here(self, steps: Sequence[Step]) -> None:
+        """Everything before this line only read; what follows writes."""
+        self._planned.set(len(steps))
+        self._log.info("no_impact_until_here", next=[str(step) for step in steps])
+
+    def step_done(self, step: Step, duration_seconds: float) -> None:
+        """A step is done; what it claims is verified at the end."""
+        self._steps.labels(step.name).observe(duration_seconds)
+        self._log.info(
+            "step_done", step=step.name, did=str(step), duration_seconds=round(duration_seconds, 3)
+        )
+
+    def airflow_said(self, line: str) -> None:
+        """A line of Airflow's own output."""
+        self._lines.inc()
+        self._log.info("airflow", line=line)
+
+    def migrate_again(self, exit_code: int, state: DatabaseState) -> None:
+        """Airflow ended, and the database is not where it should be."""
+        self._distrusted.inc()
+        self._log.warning("migrate_again", airflow_exit_code=exit_code, state=str(state), why=state.why)
+
+    def finished(self, outcome: Outcome, duration_seconds: float) -> None:
+        """The run ended."""
+        self._runs.labels(outcome).inc()
+        self._log.info("finished", outcome=outcome, duration_seconds=round(duration_seconds, 3))

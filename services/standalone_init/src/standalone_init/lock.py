@@ -1,0 +1,182 @@
+"""The lock of this product: one run at a time per database; the others wait and say for whom.
+
+Airflow's own lock (advisory key 1) gives up after 1.8 s on PostgreSQL, because its timeout of 1800 is read
+as milliseconds; ours waits. It is a session lock: it dies with its holder, so nothing is ever left to clean.
+https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+
+import psycopg
+
+from sidecar.clock import Clock, Stop
+from sidecar.errors import ConfigError
+from standalone_init.errors import TryAgain
+
+AIRFLOW_KEY = 1  # airflow.utils.db.DBLocks.MIGRATIONS
+_POLL_SECONDS = 0.5
+_TELL_EVERY_SECONDS = 10.0
+_PROXY_SAMPLES = 5
+
+# A 64-bit key is split into classid (high) and objid (low) with objsubid 1.
+# https://www.postgresql.org/docs/current/view-pg-locks.html
+_HOLDER: LiteralString = """
+    SELECT l.pid, coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'local'), a.backend_start
+    FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+      AND (l.classid::bigint << 32 | l.objid::bigint) = %s
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who has the lock.
+
+    Attributes:
+        pid: of its server process.
+        application: its ``application_name``: for our own runs, with the host's name.
+        address: of its client.
+        since: when it connected; None when this user may not see that.
+    """
+
+    pid: int
+    application: str
+    address: str
+    since: datetime | None
+
+    def __str__(self) -> str:
+        """For people."""
+        since = self.since.isoformat(timespec="seconds") if self.since else "unknown"
+        return (
+            f"{self.application or 'unknown'} (pid {self.pid}, from {self.address}, connected since {since})"
+        )
+
+
+class RunLock:
+    """Waits for locks in one database session.
+
+    Args:
+        connection: of this session alone, in autocommit; closing it releases everything.
+        tell_waiting: called with the holder when the wait begins and now and then.
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        *,
+        timeout_seconds: float,
+        clock: Clock,
+        stop: Stop,
+        tell_waiting: Callable[[str, Holder | None, float], None],
+    ) -> None:
+        self._connection = connection
+        self._timeout_seconds = timeout_seconds
+        self._clock = clock
+        self._stop = stop
+        self._tell_waiting = tell_waiting
+        self._key = 0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock during the block.
+
+        Raises:
+            ConfigError: a proxy hands each statement to another session, a lock would mean nothing.
+            TryAgain: not free in time, or told to stop.
+        """
+        self._refuse_pooling()
+        self._key = own_key(self._database_oid())
+        self._wait("another standalone-init", self._key, self._try)
+        try:
+            yield
+        finally:
+            self._release()
+
+    def assert_held(self) -> None:
+        """Raise TryAgain unless this very session still holds the lock: call it before each step."""
+        row = self._connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
+        holder = holder_of(self._connection, self._key)
+        if row is None or holder is None or holder.pid != row[0]:
+            raise TryAgain(
+                "The lock was lost",
+                why=f"it is held by {holder or 'nobody'}",
+                remedy="Run again: it continues",
+            )
+
+    def wait_for_airflow(self) -> None:
+        """Wait until no ``airflow db migrate`` runs here: one by hand, or the child of a killed run of ours.
+
+        Raises:
+            TryAgain: it did not end in time, or told to stop.
+        """
+        self._wait("an 'airflow db migrate'", AIRFLOW_KEY, self._is_airflow_idle)
+
+    def _wait(self, whom: str, key: int, is_ours: Callable[[], bool]) -> None:
+        started = self._clock.monotonic()
+        told_at: float | None = None
+        while not is_ours():
+            waited = self._clock.monotonic() - started
+            holder = holder_of(self._connection, key)
+            if waited > self._timeout_seconds:
+                raise TryAgain(
+                    f"Waited {self._timeout_seconds:g} s for {whom}",
+                    why=f"the lock is held by {holder or 'somebody who let go just now'}",
+                    remedy="Wait for it or end it, or raise STANDALONE_INIT_LOCK_TIMEOUT_SECONDS",
+                )
+            if told_at is None or waited - told_at >= _TELL_EVERY_SECONDS:
+                self._tell_waiting(whom, holder, waited)
+                told_at = waited
+            if self._stop.wait_in_thread(min(_POLL_SECONDS, self._timeout_seconds)):
+                raise TryAgain(
+                    f"Stopped while waiting for {whom}", why=self._stop.reason, remedy="Nothing was changed"
+                )
+
+    def _try(self) -> bool:
+        row = self._connection.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", [self._key]).fetchone()
+        return row is not None and row[0] is True
+
+    def _is_airflow_idle(self) -> bool:
+        return holder_of(self._connection, AIRFLOW_KEY) is None
+
+    def _release(self) -> None:
+        if not self._connection.broken:
+            self._connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [self._key])
+
+    def _database_oid(self) -> int:
+        row = self._connection.execute(
+            "SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = current_database()"
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    def _refuse_pooling(self) -> None:
+        pids = {
+            row[0]
+            for _ in range(_PROXY_SAMPLES)
+            for row in self._connection.execute("SELECT pg_catalog.pg_backend_pid()")
+        }
+        if len(pids) > 1:
+            raise ConfigError(
+                "The database is behind a transaction-pooling proxy",
+                why=f"{len(pids)} server processes answered {_PROXY_SAMPLES} statements: no lock holds",
+                remedy="Give the database's own address here (not PgBouncer's); Airflow may keep the proxy's",
+            )
+
+
+def own_key(database_oid: int) -> int:
+    """Return this product's key for a database: positive, 63 bits, far from Airflow's 1 and 2."""
+    digest = hashlib.sha256(f"airflow-ecs/standalone-init/{database_oid}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def holder_of(connection: psycopg.Connection[Any], key: int) -> Holder | None:
+    """Return who holds an advisory lock in this database."""
+    row = connection.execute(_HOLDER, [key]).fetchone()
+    return Holder(pid=row[0], application=row[1], address=row[2], since=row[3]) if row else None

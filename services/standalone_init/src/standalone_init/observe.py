@@ -1,0 +1,65 @@
+"""One look at everything a plan depends on: image, database, directories, passwords file. Changes nothing."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from sidecar.app import Runtime
+from standalone_init.airflow_cli import AirflowCli
+from standalone_init.airflow_config import AirflowConfig
+from standalone_init.database import AirflowDatabase
+from standalone_init.plan import Observation, Wanted
+from standalone_init.reading import read
+from standalone_init.settings import StandaloneInitSettings
+from standalone_init.state import DatabaseState, Image, classify
+from standalone_init.steps import directories, passwords
+from standalone_init.wanted import wanted
+
+
+class Observer:
+    """Looks, as often as it is asked. Image and goal, which do not change meanwhile, are read once."""
+
+    def __init__(
+        self,
+        *,
+        settings: StandaloneInitSettings,
+        runtime: Runtime,
+        airflow: AirflowCli,
+        database: AirflowDatabase,
+    ) -> None:
+        self._settings = settings
+        self._environ = runtime.environ
+        self._airflow = airflow
+        self._database = database
+
+    @cached_property
+    def wanted(self) -> Wanted:
+        """The goal."""
+        return wanted(self._settings, self._config)
+
+    @cached_property
+    def image(self) -> Image:
+        """What this image's Airflow knows."""
+        return self._airflow.image(uses_fab=self._config.uses_fab)
+
+    def database_state(self) -> DatabaseState:
+        """Read and name the database's state."""
+        image = self.image
+        with self._database.reader() as connection:
+            return classify(read(connection), image)
+
+    def observe(self) -> Observation:
+        """Look at everything."""
+        goal = self.wanted
+        with_password = passwords.users(Path(goal.admin.passwords_file)) if goal.admin else frozenset[str]()
+        return Observation(
+            image=self.image,
+            database=self.database_state(),
+            directory_modes=directories.modes(goal.directories),
+            users_with_password=with_password,
+        )
+
+    @cached_property
+    def _config(self) -> AirflowConfig:
+        return AirflowConfig(self._environ)

@@ -1,0 +1,138 @@
+"""What is missing between what was observed and what is wanted: ordered, idempotent steps. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from standalone_init.refusal import refusal
+from standalone_init.state import DatabaseState, Image, StateClass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """A directory that must exist.
+
+    Attributes:
+        path: absolute.
+        mode: permission bits; None leaves them to the umask.
+    """
+
+    path: str
+    mode: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    """Who must be able to log in under SimpleAuthManager.
+
+    Attributes:
+        username: whose password the settings may give.
+        users: all users that Airflow's configuration names; each gets a password.
+        passwords_file: where Airflow reads them.
+    """
+
+    username: str
+    users: tuple[str, ...]
+    passwords_file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The goal, from settings, files and Airflow's configuration."""
+
+    directories: tuple[Directory, ...] = ()
+    admin: Admin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One look at everything a plan depends on.
+
+    Attributes:
+        image: what this image's Airflow knows.
+        database: the state of its database.
+        directory_modes: permission bits of the wanted directories that exist.
+        users_with_password: as the passwords file has them; none when it is absent.
+    """
+
+    image: Image
+    database: DatabaseState
+    directory_modes: Mapping[str, int] = field(default_factory=dict)
+    users_with_password: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migrate:
+    """Bring the database to the image's heads with ``airflow db migrate``."""
+
+    state: DatabaseState
+    name: str = "migrate"
+
+    def __str__(self) -> str:
+        """For people."""
+        at = ", ".join(sorted(self.state.revisions)) or "nothing"
+        return f"migrate the database from {at} to {', '.join(sorted(self.state.heads))} ({self.state})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeDirectory:
+    """Make one directory, or correct its mode."""
+
+    directory: Directory
+    name: str = "make_directory"
+
+    def __str__(self) -> str:
+        """For people."""
+        mode = "" if self.directory.mode is None else f" with mode {self.directory.mode:04o}"
+        return f"make directory {self.directory.path}{mode}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritePasswords:
+    """Give users a password in SimpleAuthManager's file; those already in it keep theirs."""
+
+    admin: Admin
+    users: tuple[str, ...]
+    name: str = "write_passwords"
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"give {', '.join(self.users)} a password in {self.admin.passwords_file}"
+
+
+Step = Migrate | MakeDirectory | WritePasswords
+
+_NEEDS_MIGRATION = (StateClass.EMPTY, StateClass.BEHIND, StateClass.PARTIAL)
+
+
+def plan(observation: Observation, wanted: Wanted) -> Sequence[Step]:
+    """Return the steps to the goal, in order; none when it is reached.
+
+    Promises, tested as such: a refused state has no plan at all; a step that is already true is not in it;
+    after any prefix of the steps, planning anew gives what is left.
+
+    Raises:
+        DatabaseAhead, DatabaseUnstamped, DatabaseForeign: nothing may be touched.
+    """
+    refused = refusal(observation.database, observation.image)
+    if refused is not None:
+        raise refused
+    steps: list[Step] = []
+    if observation.database.name in _NEEDS_MIGRATION:
+        steps.append(Migrate(state=observation.database))
+    steps.extend(
+        MakeDirectory(directory=directory)
+        for directory in wanted.directories
+        if not _is_there(directory, observation.directory_modes)
+    )
+    if wanted.admin is not None:
+        missing = tuple(user for user in wanted.admin.users if user not in observation.users_with_password)
+        if missing:
+            steps.append(WritePasswords(admin=wanted.admin, users=missing))
+    return steps
+
+
+def _is_there(directory: Directory, modes: Mapping[str, int]) -> bool:
+    mode = modes.get(directory.path)
+    return mode is not None and directory.mode in (None, mode)

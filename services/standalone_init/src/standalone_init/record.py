@@ -1,0 +1,105 @@
+"""Our own memory in the database: which run did what, from where to where. Written under the lock only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import psycopg
+
+from sidecar.secrets import mask
+
+_CREATE: LiteralString = """
+    CREATE SCHEMA IF NOT EXISTS airflow_ecs;
+    CREATE TABLE IF NOT EXISTS airflow_ecs.init_run (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        started timestamptz NOT NULL DEFAULT now(),
+        finished timestamptz,
+        phase text NOT NULL,
+        state_before text NOT NULL,
+        from_revision text NOT NULL,
+        to_revision text NOT NULL,
+        airflow_version text NOT NULL,
+        host text NOT NULL,
+        outcome text
+    );
+"""
+_BEGIN: LiteralString = """
+    INSERT INTO airflow_ecs.init_run (phase, state_before, from_revision, to_revision, airflow_version, host)
+    VALUES ('begin', %s, %s, %s, %s, %s) RETURNING id
+"""
+_PHASE: LiteralString = "UPDATE airflow_ecs.init_run SET phase = %s WHERE id = %s"
+_FINISH: LiteralString = "UPDATE airflow_ecs.init_run SET finished = now(), outcome = %s WHERE id = %s"
+# We hold the lock: whoever never finished is dead.
+_CLOSE_DEAD: LiteralString = (
+    "UPDATE airflow_ecs.init_run SET finished = now(), outcome = 'interrupted' WHERE outcome IS NULL"
+)
+_LATEST: LiteralString = """
+    SELECT id, started, finished, phase, state_before, from_revision, to_revision, airflow_version, host,
+        outcome
+    FROM airflow_ecs.init_run ORDER BY id DESC LIMIT %s
+"""
+_EXISTS: LiteralString = "SELECT to_regclass('airflow_ecs.init_run') IS NOT NULL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """What is known when a run begins."""
+
+    state_before: str
+    from_revisions: frozenset[str]
+    to_revisions: frozenset[str]
+    airflow_version: str
+    host: str
+
+
+class Record:
+    """One run's row.
+
+    Args:
+        connection: the one that holds the lock, so that a run that lost it cannot write here either.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+        self._id = 0
+
+    def begin(self, beginning: Beginning) -> None:
+        """Write the row of a run that begins; runs that died before are marked as interrupted."""
+        self._connection.execute(_CREATE)
+        self._connection.execute(_CLOSE_DEAD)
+        row = self._connection.execute(
+            _BEGIN,
+            [
+                beginning.state_before,
+                ",".join(sorted(beginning.from_revisions)),
+                ",".join(sorted(beginning.to_revisions)),
+                beginning.airflow_version,
+                beginning.host,
+            ],
+        ).fetchone()
+        self._id = int(row[0]) if row else 0
+
+    def phase(self, name: str) -> None:
+        """Note the step that begins."""
+        self._connection.execute(_PHASE, [name, self._id])
+
+    def done(self) -> None:
+        """Note that the goal was reached and verified."""
+        self._connection.execute(_FINISH, ["done", self._id])
+
+    def failed(self, error: BaseException) -> None:
+        """Note why it ended; does nothing when the connection is gone (the next run marks the row)."""
+        if not self._connection.broken:
+            self._connection.execute(_FINISH, [mask(f"failed: {error}"), self._id])
+
+
+def latest(connection: psycopg.Connection[Any], count: int) -> Sequence[dict[str, Any]]:
+    """Return the last runs, newest first; none when there never was one."""
+    exists = connection.execute(_EXISTS).fetchone()
+    if exists is None or not exists[0]:
+        return []
+    cursor = connection.execute(_LATEST, [count])
+    names = [column.name for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor]

@@ -1,0 +1,90 @@
+"""What standalone_init can be told. What it cannot do yet is refused, never ignored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+
+from sidecar.settings import SidecarSettings
+
+_OFF = frozenset({"", "0", "false", "no", "none", "off", "[]", "{}"})
+
+
+def _not_available(value: object) -> None:
+    if value is None or str(value).strip().lower() in _OFF:
+        return
+    raise ValueError("is not available in this version: remove it, nothing would be done for it")
+
+
+NotAvailableYet = Annotated[None, BeforeValidator(_not_available)]
+"""A name of the contract whose work is not built: setting it is an error instead of a silent nothing."""
+
+
+class StandaloneInitSettings(SidecarSettings, env_prefix="STANDALONE_INIT_"):
+    """Settings of ``standalone-init``."""
+
+    http_port: int = Field(
+        default=0, ge=0, le=65535, description="Port of /metrics while it runs; 0, the default, turns it off"
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="Airflow's database as Airflow has it: `postgresql+psycopg2://user:pw@host/db`",
+    )
+    database_secret_id: str | None = Field(
+        default=None, description="Secrets Manager secret with that URL, or an RDS secret, instead of the URL"
+    )
+    connect_timeout_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        description="How long an unreachable database is tried again (exit 69 afterwards)",
+    )
+    lock_timeout_seconds: float = Field(
+        default=1800.0,
+        gt=0,
+        description="How long to wait for another run, or another migration (then exit 75)",
+    )
+    airflow_command: str = Field(
+        default="airflow", description="How Airflow is called; found on `PATH`, may have arguments"
+    )
+    airflow_python: Path | None = Field(
+        default=None, description="Airflow's Python, when the first line of that command does not name it"
+    )
+    migrate_timeout_seconds: float = Field(
+        default=3600.0, gt=0, description="How long `airflow db migrate` may take before it is stopped"
+    )
+    files_file: Path | None = Field(
+        default=None, description="TOML file with the directories to make: `[[directories]]` `path`, `mode`"
+    )
+    admin_username: str | None = Field(
+        default=None,
+        description="Give this user of `[core] simple_auth_manager_users` (and its neighbours) a password",
+    )
+    admin_password: SecretStr | None = Field(
+        default=None,
+        min_length=8,
+        description="That user's password; without it one is generated into the file",
+    )
+    admin_password_secret_id: str | None = Field(
+        default=None, description="Secrets Manager secret with that password, instead of the password"
+    )
+    report: Path | None = Field(default=None, description="Where to write the JSON report of each run")
+    objects_file: NotAvailableYet = Field(default=None, description="Not available yet: refused when set")
+    secrets: NotAvailableYet = Field(default=None, description="Not available yet: refused when set")
+    snapshot: NotAvailableYet = Field(default=None, description="Not available yet: refused when set")
+    stop_services: NotAvailableYet = Field(default=None, description="Not available yet: refused when set")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if (self.database_url is None) == (self.database_secret_id is None):
+            raise ValueError(
+                "STANDALONE_INIT_DATABASE_URL or STANDALONE_INIT_DATABASE_SECRET_ID: give exactly one of them"
+            )
+        if self.admin_password and self.admin_password_secret_id:
+            raise ValueError(
+                "STANDALONE_INIT_ADMIN_PASSWORD or STANDALONE_INIT_ADMIN_PASSWORD_SECRET_ID: give one"
+            )
+        if (self.admin_password or self.admin_password_secret_id) and not self.admin_username:
+            raise ValueError("STANDALONE_INIT_ADMIN_USERNAME: is required when an admin password is given")
+        return self

@@ -1,0 +1,154 @@
+"""What state a database is in, judged by what it holds and what the image knows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from standalone_init.revisions import Chain
+
+# Present in every release since 2.0 under these names; three together are nobody else's.
+ANCHOR_TABLES = frozenset({"dag", "dag_run", "task_instance"})
+# What else a run of Airflow leans on, read once by the verification.
+MAIN_TABLES = ANCHOR_TABLES | {"connection", "job", "log", "slot_pool", "variable", "xcom"}
+# Celery's result backend makes these on its own, maybe before Airflow was ever migrated.
+# https://docs.celeryq.dev/en/stable/userguide/configuration.html#database-table-names
+_CELERY_TABLES = frozenset({"celery_taskmeta", "celery_tasksetmeta"})
+_VERSION_TABLES = frozenset({"alembic_version", "alembic_version_fab"})
+_TABLES_NAMED = 5
+
+
+class StateClass(StrEnum):
+    """The state of a database. The values are part of the report: never rename, only add."""
+
+    EMPTY = "EMPTY"
+    CURRENT = "CURRENT"
+    BEHIND = "BEHIND"
+    PARTIAL = "PARTIAL"
+    AHEAD = "AHEAD"
+    UNSTAMPED = "UNSTAMPED"
+    FOREIGN = "FOREIGN"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """What this image's Airflow knows, read without importing it.
+
+    Attributes:
+        airflow_version: of ``apache-airflow-core``.
+        core: its revisions.
+        fab: the FAB provider's revisions; None when it is not installed.
+        uses_fab: whether FAB is the configured auth manager.
+    """
+
+    airflow_version: str
+    core: Chain
+    fab: Chain | None
+    uses_fab: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseReading:
+    """What was found in the database's current schema.
+
+    Attributes:
+        tables: base tables, without those that belong to an extension.
+        core_revisions: rows of ``alembic_version``; none when it is absent or empty.
+        fab_revisions: rows of ``alembic_version_fab``.
+        has_fab_table: whether ``alembic_version_fab`` is there.
+        has_default_pool: whether ``slot_pool`` holds ``default_pool``: the last thing a migration writes.
+        has_history: whether there is any DAG or run, so something that can be lost.
+        begun_from_empty_to: heads to which a run of ours began to take an EMPTY database and never ended.
+    """
+
+    tables: frozenset[str] = frozenset()
+    core_revisions: frozenset[str] = frozenset()
+    fab_revisions: frozenset[str] = frozenset()
+    has_fab_table: bool = False
+    has_default_pool: bool = False
+    has_history: bool = False
+    begun_from_empty_to: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseState:
+    """The verdict.
+
+    Attributes:
+        name: the class.
+        why: a sentence for people.
+        revisions: where the database is.
+        heads: where the image would take it.
+        pending: revisions in between, core and FAB together; 0 when that means nothing.
+    """
+
+    name: StateClass
+    why: str
+    revisions: frozenset[str]
+    heads: frozenset[str]
+    pending: int = 0
+
+    def __str__(self) -> str:
+        """The class, with the distance when it has one."""
+        return f"{self.name} {self.pending}" if self.name is StateClass.BEHIND else str(self.name)
+
+
+def classify(reading: DatabaseReading, image: Image) -> DatabaseState:
+    """Name the state. Every reading has exactly one; what is not understood is never EMPTY or CURRENT."""
+    name, why, pending = (
+        _without_version(reading, image) if not reading.core_revisions else _stamped(reading, image)
+    )
+    return DatabaseState(
+        name=name, why=why, revisions=reading.core_revisions, heads=image.core.heads, pending=pending
+    )
+
+
+def _without_version(reading: DatabaseReading, image: Image) -> tuple[StateClass, str, int]:
+    if reading.tables >= ANCHOR_TABLES:
+        # Airflow creates all tables in one transaction and stamps them in the next: a kill in between
+        # leaves this. Only our own note tells it from a lost stamp, and only while nothing can be lost.
+        if reading.begun_from_empty_to == image.core.heads and not reading.has_history:
+            return StateClass.PARTIAL, "a first migration was interrupted before it noted its revision", 0
+        return StateClass.UNSTAMPED, "Airflow's tables are there and alembic_version holds no revision", 0
+    others = reading.tables - _CELERY_TABLES - _VERSION_TABLES
+    if others:
+        return StateClass.FOREIGN, f"it holds tables that are not Airflow's: {listed(others)}", 0
+    return StateClass.EMPTY, "it holds no tables", image.core.pending(())
+
+
+def _stamped(reading: DatabaseReading, image: Image) -> tuple[StateClass, str, int]:
+    has_airflow = reading.tables >= ANCHOR_TABLES
+    unknown = image.core.unknown(reading.core_revisions)
+    if not has_airflow:
+        whose = "of another application" if unknown else "of Airflow"
+        stamp = f"alembic_version holds {listed(reading.core_revisions)} {whose}"
+        return StateClass.FOREIGN, f"{stamp}, and Airflow's tables are absent", 0
+    if unknown:
+        return (
+            StateClass.AHEAD,
+            f"Airflow {image.airflow_version} does not know revision {listed(unknown)}",
+            0,
+        )
+    return _known(reading, image)
+
+
+def _known(reading: DatabaseReading, image: Image) -> tuple[StateClass, str, int]:
+    pending = image.core.pending(reading.core_revisions)
+    if image.fab is not None and (image.uses_fab or reading.has_fab_table):
+        unknown = image.fab.unknown(reading.fab_revisions)
+        if unknown:
+            return StateClass.AHEAD, f"this image's FAB provider does not know revision {listed(unknown)}", 0
+        pending += image.fab.pending(reading.fab_revisions)
+    if pending:
+        return StateClass.BEHIND, f"{pending} revisions are missing", pending
+    if not reading.has_default_pool:
+        return StateClass.PARTIAL, "it is at the head, and default_pool, which comes last, is missing", 0
+    return StateClass.CURRENT, "it is at the head of this image", 0
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return a few names for a sentence, and how many there are beside them."""
+    ordered = sorted(names)
+    more = len(ordered) - _TABLES_NAMED
+    return ", ".join(ordered[:_TABLES_NAMED]) + (f" and {more} more" if more > 0 else "")

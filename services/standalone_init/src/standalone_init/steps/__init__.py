@@ -1,0 +1,1 @@
+"""The acts: one file per step, each idempotent, each leaving whole things or nothing."""

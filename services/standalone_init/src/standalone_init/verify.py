@@ -1,0 +1,100 @@
+"""Believe only what is read: heads, pool, tables, directories, passwords, one finding each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import psycopg
+from psycopg import sql
+
+from sidecar.app import Finding
+from sidecar.secrets import mask
+from standalone_init.database import AirflowDatabase
+from standalone_init.errors import FilesUnusable, NotVerified
+from standalone_init.plan import Directory, Observation, Wanted
+from standalone_init.state import MAIN_TABLES, StateClass
+
+
+def findings(
+    observation: Observation,
+    goal: Wanted,
+    database: AirflowDatabase,
+    *,
+    probe: Callable[[Directory], None] | None = None,
+) -> Iterator[Finding]:
+    """Yield a finding for everything that must be true.
+
+    Args:
+        observation: a fresh one.
+        goal: what it is held against.
+        database: asked once more, for the tables.
+        probe: proves that a directory can be written to; None looks only, for commands that change nothing.
+    """
+    state = observation.database
+    if state.name is StateClass.CURRENT:
+        yield Finding(what="database", verdict="ok", why=state.why)
+        yield _tables(database)
+    else:
+        yield Finding(
+            what="database",
+            verdict="problem",
+            why=f"{state}: {state.why}",
+            remedy="Run standalone-init apply",
+        )
+    for directory in goal.directories:
+        yield _directory(directory, observation, probe)
+    if goal.admin is not None:
+        missing = [user for user in goal.admin.users if user not in observation.users_with_password]
+        yield Finding(
+            what="passwords",
+            verdict="problem" if missing else "ok",
+            why=f"no password for {', '.join(missing)}" if missing else goal.admin.passwords_file,
+            remedy="Run standalone-init apply" if missing else "",
+        )
+
+
+def demand(found: Iterator[Finding]) -> None:
+    """Raise NotVerified when one of the findings is a problem."""
+    problems = [f"{finding.what}: {finding.why}" for finding in found if finding.verdict == "problem"]
+    if problems:
+        raise NotVerified(
+            "What was read is not what it must be",
+            why="; ".join(problems),
+            remedy="Run 'standalone-init inspect'; if a second run ends the same, restore the snapshot",
+        )
+
+
+def _tables(database: AirflowDatabase) -> Finding:
+    with database.reader() as connection:
+        for table in sorted(MAIN_TABLES):
+            statement = sql.SQL("SELECT * FROM {} LIMIT 1").format(sql.Identifier(table))
+            try:
+                connection.execute(statement).fetchone()
+            except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege) as err:
+                why = mask(" ".join(str(err).split()))
+                return Finding(what="tables", verdict="problem", why=f"{table} cannot be read: {why}")
+    return Finding(what="tables", verdict="ok", why=f"{len(MAIN_TABLES)} main tables can be read")
+
+
+def _directory(
+    directory: Directory, observation: Observation, probe: Callable[[Directory], None] | None
+) -> Finding:
+    what = f"directory {directory.path}"
+    mode = observation.directory_modes.get(directory.path)
+    if mode is None:
+        return Finding(
+            what=what, verdict="problem", why="it is not there", remedy="Run standalone-init apply"
+        )
+    if directory.mode not in (None, mode):
+        return Finding(
+            what=what,
+            verdict="problem",
+            why=f"its mode is {mode:04o}, wanted is {directory.mode:04o}",
+            remedy="Run standalone-init apply",
+        )
+    if probe is not None:
+        try:
+            probe(directory)
+        except FilesUnusable as err:
+            return Finding(what=what, verdict="problem", why=err.why, remedy=err.remedy)
+    return Finding(what=what, verdict="ok", why=f"mode {mode:04o}")

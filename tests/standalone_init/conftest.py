@@ -1,0 +1,43 @@
+"""A fake Airflow per test, and standalone_init's settings for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from standalone_init_fakes import FakeAirflow, install
+
+from sidecar.testing.plugin import Finished
+
+
+@pytest.fixture
+def airflow(tmp_path: Path) -> FakeAirflow:
+    """An image with four revisions."""
+    return install(tmp_path / "image")
+
+
+@pytest.fixture
+def settings(airflow: FakeAirflow, database: str, tmp_path: Path) -> dict[str, str]:
+    """Environment of a standalone-init that has the fake Airflow and an empty database."""
+    return {
+        **airflow.variables,
+        "STANDALONE_INIT_DATABASE_URL": database,
+        "STANDALONE_INIT_LOG_FORMAT": "json",
+        "STANDALONE_INIT_CONNECT_TIMEOUT_SECONDS": "5",
+        "STANDALONE_INIT_REPORT": str(tmp_path / "report.json"),
+    }
+
+
+Run = Callable[..., Finished]
+
+
+@pytest.fixture
+def standalone_init(run_sidecar: Callable[..., Finished], settings: dict[str, str]) -> Run:
+    """Run ``standalone-init <arguments>`` as a real process, with these settings over the usual ones."""
+
+    def run(*arguments: str, **more: str) -> Finished:
+        mine: Mapping[str, str] = {**settings, **more}
+        return run_sidecar("standalone_init", *arguments, settings=mine)
+
+    return run
