@@ -114,8 +114,8 @@ class Engine:
             now = self.clock.now()
             for report in self.runtime.poll(now):
                 self._take(report, now)
-            self._move_tasks(now)
-            is_quiet = self._schedule(now)
+            has_moved = self._move_tasks(now)
+            is_quiet = self._schedule(now) and not has_moved
             due = self.next_due()
             if is_quiet and (due is None or due > now):
                 self.state.forget_old(now, self.rules)
@@ -161,7 +161,9 @@ class Engine:
             case Exited():
                 self._put(lifecycle.container_exited(task, report.container, report.exit_code, now))
 
-    def _move_tasks(self, now: datetime) -> None:
+    def _move_tasks(self, now: datetime) -> bool:
+        """Take each task as far as time allows; return whether any moved: its runtime may have an answer."""
+        has_moved = False
         for task in list(self.state.live.values()):
             moved = lifecycle.pulled(task, now)
             if lifecycle.may_launch(moved, now):
@@ -172,7 +174,9 @@ class Engine:
                 moved = lifecycle.signalled(moved)
                 self.runtime.stop(moved.id, now)
             if moved is not task:
+                has_moved = True
                 self._put(moved)
+        return has_moved
 
     def _schedule(self, now: datetime) -> bool:
         """Let every service take its next step; return whether none had one to take."""

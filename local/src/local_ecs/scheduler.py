@@ -63,7 +63,9 @@ def decide(service: Service, tasks: Sequence[Task], *, now: datetime, dice: Dice
     surplus = max(0, len(new) - service.desired_count)
     victims = _choose(new, surplus, now, dice)
     replaced = _choose_replaced(service, old, _running(new) - _running(victims), now, dice)
-    blocked = surplus - len(victims) + sum(1 for task in old if task.is_protected(now))
+    blocked = surplus - len(victims)
+    if len(new) == _running(new) >= service.desired_count:  # nothing else holds the older tasks
+        blocked += sum(1 for task in old if task.is_protected(now))
     start = _room_to_start(service, len(new), len(wanted), now)
     told, messages = _tell(service, new, old, blocked=blocked, is_idle=not (start or victims or replaced))
     kept = _keep_used_deployments(told, tasks)
