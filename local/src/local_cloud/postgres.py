@@ -7,17 +7,12 @@ and comes up again on the same data after any ``kill -9``. It runs as ``nobody``
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
-import os
-import secrets
-import shutil
 import signal
 import socket
 import subprocess
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 from urllib.parse import quote
 
 import psutil
@@ -26,10 +21,11 @@ from psycopg import sql
 
 from local_cloud.parent import tied
 from local_cloud.postgres_binaries import PostgresBinaries, find_binaries
-from local_cloud.unprivileged import Account, reachable_home
+from local_cloud.postgres_data import SUPERUSER, PostgresData, PostgresError
+from local_cloud.unprivileged import Account
 
-SUPERUSER = "postgres"
-_INITDB_TIMEOUT_SECONDS = 120
+__all__ = ["Postgres", "PostgresError"]
+
 _READY_TIMEOUT_SECONDS = 60
 _POLL_SECONDS = 0.02
 _START_ATTEMPTS = 5
@@ -57,10 +53,6 @@ _SETTINGS = {
 }
 
 
-class PostgresError(RuntimeError):
-    """The server did not come up or go down. The text holds the last lines of its log."""
-
-
 class Postgres:
     """One PostgreSQL server and its data; a context manager that starts and stops it.
 
@@ -75,14 +67,13 @@ class Postgres:
     """
 
     def __init__(self, *, data_dir: Path, port: int = 0, binaries: PostgresBinaries | None = None) -> None:
-        self._home = data_dir.absolute()
+        self._account = Account.for_servers()
+        self._data = PostgresData(data_dir.absolute(), self._account)
         self._wanted_port = port
         self._binaries = binaries
-        self._account = Account.for_servers()
         self._port = 0
         self._password = ""
         self._process: subprocess.Popen[bytes] | None = None
-        self._lock: IO[str] | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -106,7 +97,7 @@ class Postgres:
     @property
     def log_file(self) -> Path:
         """What the server said since its last start."""
-        return self._home / "server.log"
+        return self._data.home / "server.log"
 
     def start(self) -> None:
         """Return when the server answers; makes the data first when there is none.
@@ -117,18 +108,14 @@ class Postgres:
         """
         if self._process is not None:
             return
-        self._home.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
         try:
+            self._data.lock()
             if self._binaries is None:
                 self._binaries = find_binaries(self._account)
-            data = self._place_data()
-            end_leftover(data)
-            if not (data / "PG_VERSION").exists():
-                self._initialise(data, self._binaries)
-            self._check_version(data, self._binaries)
-            self._password = (self._home / "password").read_text()
-            self._launch(data, self._binaries)
+            directory = self._data.place()
+            end_leftover(directory)
+            self._password = self._data.initialise(self._binaries)
+            self._launch(directory, self._binaries)
         except BaseException:
             self.stop()
             raise
@@ -143,19 +130,12 @@ class Postgres:
                     break
             self._process = None
         self._port = 0
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._data.unlock()
 
     def discard(self) -> None:
         """Stop and remove everything this server ever wrote."""
         self.stop()
-        data = self._home / "data"
-        if data.is_symlink():
-            placed = data.resolve()
-            shutil.rmtree(placed, ignore_errors=True)
-            placed.with_suffix(".origin").unlink(missing_ok=True)
-        shutil.rmtree(self._home, ignore_errors=True)
+        self._data.remove()
 
     def url(
         self,
@@ -200,71 +180,6 @@ class Postgres:
     def _administer(self, statement: sql.Composed) -> None:
         with psycopg.connect(self.url(), autocommit=True, connect_timeout=10) as connection:
             connection.execute(statement)
-
-    def _take_lock(self) -> None:
-        """Be the only live process with this data, so that a server found running there is a leftover."""
-        lock = (self._home / "lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            lock.close()
-            raise PostgresError(
-                f"another live process uses {self._home}: end that one, or give this one its own data_dir"
-            ) from err
-        self._lock = lock
-
-    def _place_data(self) -> Path:
-        """The data directory, made when missing at a place the server's user can reach."""
-        self._home.chmod(0o711 if self._account.is_other else 0o700)
-        link = self._home / "data"
-        if link.exists():
-            return link.resolve()
-        link.unlink(missing_ok=True)  # its target was cleaned away
-        if self._account.can_enter(self._home):
-            data = link
-        else:
-            common = reachable_home(self._account)
-            _sweep(common)
-            data = common / f"data-{hashlib.sha256(os.fsencode(self._home)).hexdigest()[:16]}"
-            shutil.rmtree(data, ignore_errors=True)  # of a data_dir of this name that was removed since
-            (common / f"{data.name}.origin").write_text(str(self._home))
-        data.mkdir()
-        self._account.owns(data, mode=0o700)
-        if data != link:
-            link.symlink_to(data)
-        return data
-
-    def _initialise(self, data: Path, binaries: PostgresBinaries) -> None:
-        for leftover in data.iterdir():  # of an initdb that was killed: PG_VERSION is not there yet
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        password = secrets.token_urlsafe(24)
-        _write_private(self._home / "password", password)
-        # initdb reads it as the server's user, which cannot read ours.
-        handed_over = data.with_name(f"{data.name}.password")
-        _write_private(handed_over, password)
-        self._account.owns(handed_over, mode=0o600)
-        command = [str(binaries.directory / "initdb"), "--no-sync", "--no-locale", "--encoding=UTF8"]
-        command += [
-            "--auth=scram-sha-256",
-            f"--username={SUPERUSER}",
-            f"--pwfile={handed_over}",
-            f"--pgdata={data}",
-        ]
-        try:
-            done = self._account.run(command, timeout_seconds=_INITDB_TIMEOUT_SECONDS)
-        finally:
-            handed_over.unlink()
-        if done.returncode != 0:
-            (data / "PG_VERSION").unlink(missing_ok=True)  # so that the next start begins anew
-            raise PostgresError(f"initdb failed: {(done.stdout + done.stderr)[-_LOG_TAIL_BYTES:]}")
-
-    def _check_version(self, data: Path, binaries: PostgresBinaries) -> None:
-        written_by = (data / "PG_VERSION").read_text().strip()
-        if written_by != str(binaries.major):
-            raise PostgresError(
-                f"the data in {self._home} is of PostgreSQL {written_by} and this is {binaries.major}, which "
-                "cannot read it: remove that directory, it will be made again"
-            )
 
     def _launch(self, data: Path, binaries: PostgresBinaries) -> None:
         for attempt in range(1, _START_ATTEMPTS + 1):
@@ -341,20 +256,6 @@ def end_leftover(data: Path) -> None:
     raise PostgresError(
         f"process {pid}, a PostgreSQL of an earlier run on {data}, does not end: end it by hand"
     )
-
-
-def _sweep(common: Path) -> None:
-    """Remove data whose ``data_dir`` was removed: nobody will ever come back for it."""
-    for note in common.glob("data-*.origin"):
-        if not (Path(note.read_text()) / "data").is_symlink():
-            shutil.rmtree(note.with_suffix(""), ignore_errors=True)
-            note.unlink(missing_ok=True)
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
 
 
 def _free_port() -> int:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -23,7 +24,7 @@ only_as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has anoth
 OWNER = """
 import sys
 from pathlib import Path
-from local_cloud.postgres import Postgres
+from local_cloud.postgres import Postgres, PostgresError
 
 server = Postgres(data_dir=Path(sys.argv[1]))
 server.start()
@@ -125,8 +126,8 @@ def test_a_leftover_server_is_ended_before_its_data_is_used(data_dir: Path) -> N
     lost = Postgres(data_dir=data_dir)
     lost.start()
     leftover = psutil.Process(lost.pid)
-    assert lost._lock is not None
-    lost._lock.close()  # what a killed owner would have let go of
+    assert lost._data._lock is not None
+    lost._data._lock.close()  # what a killed owner would have let go of
     with Postgres(data_dir=data_dir) as server:
         assert not leftover.is_running()
         assert server.pid != leftover.pid
@@ -150,7 +151,8 @@ def test_two_live_owners_of_the_same_data_are_refused(data_dir: Path) -> None:
 def test_an_interrupted_initdb_is_done_again(data_dir: Path) -> None:
     with Postgres(data_dir=data_dir):
         pass
-    (data_dir / "data" / "PG_VERSION").unlink()
+    (data_dir / "password").unlink()
+    (data_dir / "data" / "global" / "pg_control").unlink()
     with Postgres(data_dir=data_dir) as server, psycopg.connect(server.url()) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
@@ -213,7 +215,7 @@ def test_data_whose_directory_was_removed_is_swept(tmp_path: Path) -> None:
     forgotten = Postgres(data_dir=tmp_path / "forgotten")
     with forgotten:
         placed = (tmp_path / "forgotten" / "data").resolve()
-    (tmp_path / "forgotten" / "data").unlink()
+    shutil.rmtree(tmp_path / "forgotten")
     other = Postgres(data_dir=tmp_path / "other")
     with other:
         assert not placed.exists()
