@@ -1,0 +1,238 @@
+"""A small world for the scaler's tests: an ECS service that picks its victims, and an Airflow that has queues.
+
+It lives beside the tests' folder because ``worker_scaler`` is also the name of the package under test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from worker_scaler.model import (
+    Fleet,
+    Phase,
+    Protect,
+    QueueDepth,
+    Reading,
+    Refusal,
+    SetDesired,
+    Sighting,
+    Step,
+    Unprotect,
+    Worker,
+)
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+MANY_MINUTES = timedelta(minutes=59)
+
+
+def fleet(**changes: Any) -> Fleet:
+    """Return a fleet that releases at once: no window, no minimum age."""
+    given: dict[str, Any] = {
+        "name": "heavy",
+        "cluster": "main",
+        "service": "workers",
+        "queues": ("heavy",),
+        "tasks_per_worker": 2,
+        "min_workers": 0,
+        "max_workers": 20,
+        "scale_in_window": timedelta(0),
+        "protection": timedelta(minutes=60),
+        "minimum_age": timedelta(0),
+        "reading_max_age": timedelta(seconds=60),
+    }
+    return Fleet(**(given | changes))
+
+
+def arn(number: int) -> str:
+    return f"arn:aws:ecs:eu-west-1:123456789012:task/main/{number:032x}"
+
+
+def host(number: int) -> str:
+    """The host name of a worker, as Airflow records it."""
+    return f"ip-10-0-0-{number}.eu-west-1.compute.internal"
+
+
+def worker(number: int, phase: Phase = Phase.RUNNING, *, protected: bool = True, **changes: Any) -> Worker:
+    """Return a worker of an hour's age; unless told otherwise it runs and is protected."""
+    given: dict[str, Any] = {
+        "arn": arn(number),
+        "phase": phase,
+        "started_at": None if phase is Phase.PENDING else NOON - timedelta(hours=1),
+        "protected_until": NOON + MANY_MINUTES if protected and phase is Phase.RUNNING else None,
+        "addresses": (f"10.0.0.{number}",),
+    }
+    return Worker(**(given | changes))
+
+
+def sighting(desired: int, *workers: Worker, is_deploying: bool = False) -> Sighting:
+    return Sighting(desired=desired, workers=workers, is_deploying=is_deploying)
+
+
+def reading(
+    queued: int = 0,
+    busy: Mapping[str, int] | None = None,
+    *,
+    at: datetime = NOON,
+    queue: str = "heavy",
+    restarting: int = 0,
+) -> Reading:
+    """Return a reading of one queue whose running (and restarting) tasks are on these hosts."""
+    busy = busy or {}
+    depth = QueueDepth(
+        queued=queued,
+        running=sum(busy.values()) - restarting,
+        restarting=restarting,
+        oldest_queued_age_seconds=1.0 if queued else None,
+        busy_hosts=busy,
+    )
+    return Reading(taken_at=at, queues={queue: depth} if depth.demand else {})
+
+
+class World:
+    """One fleet's ECS service and its queue. ``pick`` chooses whom ECS stops: busy ones by default, as the worst.
+
+    Attributes:
+        killed_busy: workers that were stopped while they held a task: the accident that must not happen.
+    """
+
+    def __init__(self, desired: int = 0, *, pick: Callable[[list[str]], str] | None = None) -> None:
+        self.now = NOON
+        self.desired = desired
+        self.workers: dict[str, Worker] = {}
+        self.busy: dict[str, int] = {}
+        self.queued = 0
+        self.killed_busy: list[str] = []
+        self.is_reading_down = False
+        self._pick = pick or (lambda exposed: max(exposed, key=lambda one: (one in self.busy, one)))
+        self._numbers = 0
+
+    def copy(self) -> World:
+        """Return a world that goes its own way from here."""
+        twin = World(self.desired)
+        twin.__dict__.update(self.__dict__)
+        twin.workers, twin.busy = dict(self.workers), dict(self.busy)
+        twin.killed_busy = list(self.killed_busy)
+        twin._pick = lambda exposed: max(exposed, key=lambda one: (one in twin.busy, one))
+        return twin
+
+    def start(self, *, tasks: int = 0, protected: bool = False) -> str:
+        """Let one more worker run."""
+        self._numbers += 1
+        until = self.now + MANY_MINUTES if protected else None
+        started = worker(self._numbers, protected_until=until, started_at=self.now)
+        self.workers[started.arn] = started
+        if tasks:
+            self.busy[started.arn] = tasks
+        return started.arn
+
+    def settle(self) -> None:
+        """Let ECS start and stop until there are as many workers as desired, or all others are protected."""
+        while len(self.workers) < self.desired:
+            self.start()
+        while len(self.workers) > self.desired:
+            exposed = [one for one, seen in self.workers.items() if not seen.is_protected(self.now)]
+            if not exposed:
+                return
+            self.stop(self._pick(sorted(exposed)))
+
+    def stop(self, which: str) -> None:
+        """End a worker as scale-in does."""
+        if self.busy.pop(which, 0):
+            self.killed_busy.append(which)
+        del self.workers[which]
+
+    def look(self) -> Sighting:
+        return Sighting(desired=self.desired, workers=tuple(self.workers.values()))
+
+    def read(self) -> Reading | None:
+        if self.is_reading_down:
+            return None
+        hosts = {self.workers[one].addresses[0]: tasks for one, tasks in self.busy.items()}
+        return reading(self.queued, hosts, at=self.now)
+
+    def pass_time(self, seconds: float = 10.0) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def do(self, step: Step) -> None:
+        """Carry out one step as ECS does."""
+        if isinstance(step, SetDesired):
+            self.desired = step.count
+            self.settle()
+        elif isinstance(step, Protect):
+            for which in step.arns:
+                self.protect(which, step.minutes)
+        else:
+            for which in step.arns:
+                self._update(which, protected_until=None)
+
+    def protect(self, which: str, minutes: int) -> Refusal | None:
+        """Protect one worker; refused when there would be more of them than desired."""
+        others = sum(1 for one, seen in self.workers.items() if one != which and seen.is_protected(self.now))
+        if which not in self.workers:
+            return Refusal(arn=which, reason="MISSING")
+        if others + 1 > self.desired:
+            return Refusal(arn=which, reason="DEPLOYMENT_BLOCKED")
+        self._update(which, protected_until=self.now + timedelta(minutes=minutes))
+        return None
+
+    @property
+    def protected(self) -> int:
+        return sum(1 for seen in self.workers.values() if seen.is_protected(self.now))
+
+    def _update(self, which: str, **changes: Any) -> None:
+        if which in self.workers:
+            self.workers[which] = replace(self.workers[which], **changes)
+
+
+class FakeServices:
+    """Implements the scaler's ``Services`` port on a world, and writes down what changed it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.acts: list[Step] = []
+        self.look_error: Exception | None = None
+        self.act_errors: dict[type[Step], Exception] = {}
+
+    def look(self, fleet: Fleet) -> Sighting:
+        if self.look_error is not None:
+            raise self.look_error
+        return self.world.look()
+
+    def protect(self, fleet: Fleet, arns: Sequence[str], *, minutes: int) -> tuple[Refusal, ...]:
+        self._act(Protect(arns=tuple(arns), minutes=minutes))
+        refused = [self.world.protect(which, minutes) for which in arns]
+        return tuple(refusal for refusal in refused if refusal is not None)
+
+    def unprotect(self, fleet: Fleet, arns: Sequence[str]) -> tuple[Refusal, ...]:
+        self._act(Unprotect(arns=tuple(arns)))
+        self.world.do(Unprotect(arns=tuple(arns)))
+        return ()
+
+    def set_desired(self, fleet: Fleet, count: int) -> None:
+        step = SetDesired(count=count, before=self.world.desired)
+        self._act(step)
+        self.world.do(step)
+
+    def _act(self, step: Step) -> None:
+        error = self.act_errors.get(type(step))
+        if error is not None:
+            raise error
+        self.acts.append(step)
+
+
+class FakeSource:
+    """Implements the scaler's ``Source`` port on a world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.error: Exception | None = None
+
+    def read(self) -> Reading:
+        if self.error is not None:
+            raise self.error
+        found = self.world.read()
+        assert found is not None
+        return found
