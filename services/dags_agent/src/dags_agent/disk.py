@@ -1,0 +1,123 @@
+"""Look at the target: what is live, what is kept, what a killed run left. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dags_agent.layout import LINK_PREFIX, Layout
+from dags_agent.manifest import Manifest, ManifestUnreadable, ReleasedFile, is_release_id
+from dags_agent.plan import Leftover, Place, Target
+from dags_agent.state import read_superseded
+
+_TEMPORARY = ".tmp-"  # of sidecar.files.write_atomic
+_BYTE_CODE = "__pycache__"  # readers with a writable mount leave it in the live release
+
+
+def observe(layout: Layout) -> Target:
+    """Return what is on disk, the live release compared with its manifest by names and sizes.
+
+    One stat per live file: for the start of a process and for passes that publish, not for each look.
+
+    Raises:
+        ConfigError: ``current`` is not ours.
+        OSError: the file system did not answer.
+    """
+    live = layout.live()
+    manifest = read_manifest(layout, live) if live else None
+    releases = {
+        name: _fingerprint(layout, name) if live is None or name > live else None
+        for name in _names(layout.releases)
+        if is_release_id(name)
+    }
+    return Target(
+        live=live,
+        manifest=manifest,
+        damaged=damaged(layout, manifest) if manifest else frozenset(),
+        releases=releases,
+        superseded=read_superseded(layout),
+        leftovers=tuple(_leftovers(layout, set(releases))),
+    )
+
+
+def read_manifest(layout: Layout, release_id: str) -> Manifest:
+    """Return a release's manifest; where it is lost, one made from the tree with every ETag unknown.
+
+    So a lost manifest means that all is fetched again, and the guards against deletion still count.
+    """
+    try:
+        return Manifest.from_json(layout.manifest(release_id).read_bytes())
+    except (FileNotFoundError, ManifestUnreadable):
+        files = sorted(_regular_files(layout.release(release_id)))
+        return Manifest(
+            release_id=release_id,
+            source="",
+            files=tuple(
+                ReleasedFile(
+                    key="",
+                    path=path,
+                    size_bytes=found.st_size,
+                    etag="",
+                    version_id=None,
+                    last_modified=datetime.fromtimestamp(0, UTC),
+                    sha256="",
+                    mtime_seconds=int(found.st_mtime),
+                )
+                for path, found in files
+            ),
+        )
+
+
+def damaged(layout: Layout, manifest: Manifest) -> frozenset[str]:
+    """Return the paths whose file is absent, no plain file, or of another size than the manifest says."""
+    found = {path: status.st_size for path, status in _regular_files(layout.release(manifest.release_id))}
+    return frozenset(file.path for file in manifest.files if found.get(file.path) != file.size_bytes)
+
+
+def _fingerprint(layout: Layout, release_id: str) -> str | None:
+    try:
+        return Manifest.from_json(layout.manifest(release_id).read_bytes()).fingerprint
+    except (OSError, ManifestUnreadable):
+        return None
+
+
+def _leftovers(layout: Layout, releases: set[str]) -> Iterator[Leftover]:
+    for place, directory in ((Place.BUILDING, layout.building), (Place.TRASH, layout.trash)):
+        yield from (Leftover(place=place, name=name) for name in _names(directory))
+    for name in _names(layout.own):
+        if name.startswith((LINK_PREFIX, _TEMPORARY)):
+            yield Leftover(place=Place.OWN, name=name)
+    for name in _names(layout.releases):
+        stem = name.removesuffix(".json")
+        is_orphan = stem != name and is_release_id(stem) and stem not in releases
+        if is_orphan or name.startswith(_TEMPORARY):
+            yield Leftover(place=Place.RELEASES, name=name)
+
+
+def _names(directory: Path) -> list[str]:
+    """Return the sorted names in a directory; none when it is not there yet."""
+    try:
+        return sorted(path.name for path in directory.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _regular_files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the relative path and status of each plain file below ``root``, through no symlink."""
+    directories = [""]
+    while directories:
+        directory = directories.pop()
+        try:
+            entries = list(os.scandir(root / directory))
+        except FileNotFoundError:
+            continue
+        for entry in entries:
+            path = f"{directory}/{entry.name}".removeprefix("/")
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name != _BYTE_CODE:
+                    directories.append(path)
+            elif stat.S_ISREG((status := entry.stat(follow_symlinks=False)).st_mode):
+                yield path, status

@@ -1,0 +1,144 @@
+"""Where everything lies in the target, and the two pointers that people may move.
+
+::
+
+    <target>/current                  -> releases/<id>      what readers open; relative, for any mount point
+    <target>/releases/<id>/           one whole release
+    <target>/releases/<id>.json       its manifest
+    <target>/.dags-agent/             the agent's own: lock, state.json, hold.json, building/, trash/
+
+Releases lie outside the DAG root: Airflow's walk fails when two paths lead to one directory. ``building``
+and ``trash`` are on the same file system, so a release comes and goes by one rename.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dags_agent.manifest import is_release_id
+from sidecar.errors import ConfigError, Transient
+from sidecar.files import fsync_directory
+
+LINK_PREFIX = "link-"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths below one target."""
+
+    target: Path
+
+    @property
+    def current(self) -> Path:
+        """The symlink that readers open."""
+        return self.target / "current"
+
+    @property
+    def releases(self) -> Path:
+        """The directory of whole releases."""
+        return self.target / "releases"
+
+    @property
+    def own(self) -> Path:
+        """The agent's own directory."""
+        return self.target / ".dags-agent"
+
+    @property
+    def building(self) -> Path:
+        """Where releases are built."""
+        return self.own / "building"
+
+    @property
+    def trash(self) -> Path:
+        """Where retired releases wait to be deleted."""
+        return self.own / "trash"
+
+    def release(self, release_id: str) -> Path:
+        """The tree of one release."""
+        return self.releases / release_id
+
+    def manifest(self, release_id: str) -> Path:
+        """The manifest of one release."""
+        return self.releases / f"{release_id}.json"
+
+    def prepare(self) -> None:
+        """Make the directories. Idempotent; writes nothing when they are there.
+
+        Raises:
+            ConfigError: the target is not there, or may not be written.
+        """
+        try:
+            self.target.mkdir(exist_ok=True)
+            for directory in (self.own, self.releases, self.building, self.trash):
+                directory.mkdir(exist_ok=True)
+        except OSError as err:
+            raise ConfigError(
+                f"Cannot prepare DAGS_AGENT_TARGET {str(self.target)!r}",
+                why=err.strerror or str(err),
+                remedy="Check that the volume is mounted there, writable for this container's user",
+            ) from err
+
+    def live(self) -> str | None:
+        """Return the release that ``current`` names; None when there is no ``current``.
+
+        Raises:
+            ConfigError: ``current`` is something else, which is not ours to remove.
+        """
+        try:
+            pointer = str(self.current.readlink())
+        except FileNotFoundError:
+            return None
+        except OSError as err:
+            raise self._not_ours("it is no symlink") from err
+        release_id = pointer.removeprefix(f"{self.releases.name}/")
+        if pointer != f"{self.releases.name}/{release_id}" or not is_release_id(release_id):
+            raise self._not_ours(f"it points to {pointer!r}")
+        return release_id
+
+    def point_current_at(self, release_id: str) -> None:
+        """Move ``current`` in one step; durable on return. Repeatable.
+
+        The temporary link has a name of its own each time: git-sync's fixed name wedges it for ever
+        when it is killed between the two calls.
+        """
+        temporary = self.own / f"{LINK_PREFIX}{secrets.token_hex(6)}"
+        temporary.symlink_to(f"{self.releases.name}/{release_id}")
+        temporary.replace(self.current)
+        fsync_directory(self.target)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only writer, as far as the file system's locks hold.
+
+        They save two agents from doing the same work. They are no guarantee: NFS drops a lock silently
+        when its lease is lost. The fence at the switch is what keeps an old writer from winning.
+
+        Raises:
+            Transient: another process holds it.
+        """
+        descriptor = os.open(self.own / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as err:
+                raise Transient(
+                    f"Another dags-agent is publishing into {str(self.target)!r}",
+                    why="it holds the lock",
+                    remedy="Wait until it is done; run one agent per target",
+                ) from err
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _not_ours(self, why: str) -> ConfigError:
+        return ConfigError(
+            f"{str(self.current)!r} is not a pointer of this agent",
+            why=why,
+            remedy="Move it away, or give the agent a target of its own",
+        )

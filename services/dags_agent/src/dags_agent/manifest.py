@@ -1,0 +1,133 @@
+"""What a release holds, file by file: the agent's memory of S3, and the readers' proof of the bytes.
+
+It lies beside its release as ``releases/<id>.json``. A change is found by comparing a listing with it,
+never by looking at the files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from dags_agent.listing import fingerprint
+
+_FORMAT = 1
+_RELEASE_ID = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{8}")
+_TIME = "%Y%m%dT%H%M%SZ"
+
+
+class ManifestUnreadable(ValueError):  # noqa: N818 - a state of a file, like FileNotFound
+    """The text is no manifest of this program; a retry does not help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasedFile:
+    """One file of a release.
+
+    Attributes:
+        key: of the object it came from.
+        path: relative to the release, ``/`` between names.
+        etag: of that object, with quotes; empty when it is not known.
+        version_id: the object's version, when the bucket is versioned.
+        sha256: of the bytes on disk, hex; empty when it is not known.
+        mtime_seconds: the file's modification time, whole Unix seconds.
+    """
+
+    key: str
+    path: str
+    size_bytes: int
+    etag: str
+    version_id: str | None
+    last_modified: datetime
+    sha256: str
+    mtime_seconds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """One release.
+
+    Attributes:
+        release_id: see :func:`new_release_id`.
+        source: the URL it was made from.
+        files: sorted by path.
+    """
+
+    release_id: str
+    source: str
+    files: tuple[ReleasedFile, ...]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal to the fingerprint of the listing it was made from."""
+        return fingerprint(self.files)
+
+    @cached_property
+    def by_path(self) -> dict[str, ReleasedFile]:
+        """The files by their path."""
+        return {file.path: file for file in self.files}
+
+    def to_json(self) -> bytes:
+        """Return the text that :meth:`from_json` reads back."""
+        files = [asdict(file) | {"last_modified": file.last_modified.isoformat()} for file in self.files]
+        document = {
+            "format": _FORMAT,
+            "release_id": self.release_id,
+            "source": self.source,
+            "fingerprint": self.fingerprint,
+            "files": files,
+        }
+        return json.dumps(document, indent=1, ensure_ascii=False).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Manifest:
+        """Read a manifest.
+
+        Raises:
+            ManifestUnreadable: it is torn, edited by hand, or of another format.
+        """
+        try:
+            document: dict[str, Any] = json.loads(text)
+            files = tuple(
+                ReleasedFile(**file | {"last_modified": datetime.fromisoformat(file["last_modified"])})
+                for file in document["files"]
+            )
+            manifest = cls(release_id=document["release_id"], source=document["source"], files=files)
+            known = (document["format"], document["fingerprint"])
+        except (KeyError, TypeError, ValueError) as err:
+            raise ManifestUnreadable(f"{type(err).__name__}: {err}") from err
+        if known != (_FORMAT, manifest.fingerprint):
+            raise ManifestUnreadable(f"format {known[0]!r}, or its fingerprint, does not match the files")
+        return manifest
+
+
+def new_release_id(published_second: int, fingerprint_hex: str) -> str:
+    """Return an id that sorts by time and names the content, e.g. ``20260102T030405Z-1a2b3c4d``."""
+    return f"{datetime.fromtimestamp(published_second, UTC).strftime(_TIME)}-{fingerprint_hex[:8]}"
+
+
+def is_release_id(name: str) -> bool:
+    """Return whether a directory of this name is ours; others are left alone."""
+    return _RELEASE_ID.fullmatch(name) is not None and _time_of(name) is not None
+
+
+def published_at(release_id: str) -> datetime:
+    """Return the publish second (aware, UTC) that an id carries; raises ValueError for other names."""
+    time = _time_of(release_id)
+    if time is None:
+        raise ValueError(f"{release_id!r} is not a release id")
+    return time
+
+
+def _time_of(name: str) -> datetime | None:
+    match = _RELEASE_ID.fullmatch(name)
+    if match is None:
+        return None
+    try:
+        return datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return None

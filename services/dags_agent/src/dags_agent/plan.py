@@ -1,0 +1,276 @@
+"""Decide what a pass does: from the listing, the live manifest and the target to ordered steps. Pure.
+
+The order is the promise. Nothing under ``current`` changes before the new release is whole and
+durable; ``current`` moves in one step; what readers may still hold is removed last, and late. Stopping
+after any step and planning again from what is then on disk reaches the same goal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import pairwise
+
+from dags_agent.errors import Reason, Refused
+from dags_agent.keys import parents
+from dags_agent.listing import Listing, SourceObject
+from dags_agent.manifest import Manifest, ReleasedFile, new_release_id, published_at
+
+
+class Place(StrEnum):
+    """Where a killed run may have left something."""
+
+    BUILDING = "building"  # a half-built release
+    TRASH = "trash"  # a retired release, half deleted
+    RELEASES = "releases"  # the manifest of a release that is not there, or half of one
+    OWN = "own"  # a symlink that was to become `current`, or half of a state file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """Something of ours that serves no release any more."""
+
+    place: Place
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is on disk.
+
+    Attributes:
+        live: the release that ``current`` names; None before the first.
+        manifest: of the live release; None before the first.
+        damaged: paths of the live release that are absent or of another size than the manifest says.
+        releases: the whole releases, live or not, with the fingerprint of those newer than the live one;
+            None where it is older, or its manifest cannot be read.
+        superseded: when each release lost its place to another, where that is known.
+        leftovers: of killed runs.
+    """
+
+    live: str | None = None
+    manifest: Manifest | None = None
+    damaged: frozenset[str] = frozenset()
+    releases: Mapping[str, str | None] = field(default_factory=dict)
+    superseded: Mapping[str, datetime] = field(default_factory=dict)
+    leftovers: tuple[Leftover, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the operator wants (see :class:`dags_agent.settings.DagsAgentSettings`)."""
+
+    max_delete_fraction: float
+    keep_releases: int
+    keep: timedelta
+    must_compile: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discard:
+    """Remove a leftover. Repeatable."""
+
+    leftover: Leftover
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeDirectories:
+    """Begin to build ``release_id``, out of the readers' sight; ``directories`` outermost first."""
+
+    release_id: str
+    directories: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkFiles:
+    """Share unchanged files with ``predecessor``; one that is not as its manifest says is fetched instead."""
+
+    release_id: str
+    predecessor: str
+    files: tuple[ReleasedFile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchFiles:
+    """Download new and changed files; all get the modification time ``mtime_seconds``."""
+
+    release_id: str
+    objects: tuple[SourceObject, ...]
+    mtime_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileFiles:
+    """Refuse the candidate unless each of these Python files compiles."""
+
+    release_id: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """Make the tree durable, write its manifest, and move it to its place among the releases."""
+
+    release_id: str
+    listing: Listing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """Point ``current`` at ``release_id``, if it still points at ``predecessor``."""
+
+    release_id: str
+    predecessor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Remember when releases lost their place."""
+
+    superseded: Mapping[str, datetime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retire:
+    """Move a release out of the way, then delete it. Never the live one."""
+
+    release_id: str
+
+
+Step = Discard | MakeDirectories | LinkFiles | FetchFiles | CompileFiles | Seal | Switch | Record | Retire
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """How a listing differs from the live release."""
+
+    unchanged: tuple[ReleasedFile, ...]
+    changed: tuple[SourceObject, ...]
+    deleted: tuple[str, ...]
+
+
+def compare(listing: Listing, target: Target) -> Delta:
+    """Return what changed, by path, size and ETag; a damaged file counts as changed."""
+    known = target.manifest.by_path if target.manifest else {}
+    unchanged, changed = [], []
+    for item in listing.objects:
+        file = known.get(item.path)
+        is_same = file is not None and (file.size_bytes, file.etag) == (item.size_bytes, item.etag)
+        if file is not None and is_same and item.path not in target.damaged:
+            unchanged.append(file)
+        else:
+            changed.append(item)
+    listed = {item.path for item in listing.objects}
+    return Delta(
+        unchanged=tuple(unchanged),
+        changed=tuple(changed),
+        deleted=tuple(path for path in known if path not in listed),
+    )
+
+
+def make_plan(listing: Listing, target: Target, policy: Policy, *, now: datetime) -> tuple[Step, ...]:
+    """Return the steps from ``target`` to ``listing``; no steps when it is there already.
+
+    Raises:
+        Refused: publishing would, or might, destroy more than anybody meant.
+    """
+    delta = compare(listing, target)
+    _refuse_destruction(listing, delta, target, policy)
+    steps: list[Step] = [Discard(leftover=leftover) for leftover in target.leftovers]
+    live, superseded = target.live, dict(target.superseded)
+    if live is None or delta.changed or delta.deleted:
+        ready = _already_built(listing, target)
+        release_id = ready or _next_id(listing, target, now)
+        if not ready:
+            steps += _build(release_id, listing, delta, target, policy)
+        steps.append(Switch(release_id=release_id, predecessor=live))
+        superseded = {release: at for release, at in superseded.items() if release in target.releases}
+        superseded.pop(release_id, None)
+        if live is not None:
+            superseded[live] = now
+        live = release_id
+        steps.append(Record(superseded=superseded))
+    retired = to_retire({*target.releases, live}, live, superseded, policy, now=now)
+    return (*steps, *(Retire(release_id=release) for release in retired))
+
+
+def to_retire(
+    releases: set[str], live: str, superseded: Mapping[str, datetime], policy: Policy, *, now: datetime
+) -> list[str]:
+    """Return the releases that nobody can need: not live, not among the newest, replaced long enough ago.
+
+    Where it is not known when a release was replaced, its successor's publish time stands in.
+    """
+    by_age = sorted(releases)
+    newest = by_age[-policy.keep_releases :]
+    retired = []
+    for release, successor in pairwise(by_age):
+        replaced_at = superseded.get(release, published_at(successor))
+        if release != live and release not in newest and now - replaced_at >= policy.keep:
+            retired.append(release)
+    return retired
+
+
+def _refuse_destruction(listing: Listing, delta: Delta, target: Target, policy: Policy) -> None:
+    if not listing.objects:
+        raise Refused(
+            Reason.EMPTY_LISTING,
+            "The source lists no file to publish",
+            why="an empty listing is more often a wrong prefix, filter or permission than a wish",
+            remedy="Check DAGS_AGENT_SOURCE, _INCLUDE and _EXCLUDE; the live release stays",
+        )
+    live_files = len(target.manifest.files) if target.manifest else 0
+    if live_files and len(delta.deleted) / live_files > policy.max_delete_fraction:
+        raise Refused(
+            Reason.TOO_MANY_DELETIONS,
+            f"The source lacks {len(delta.deleted)} of {live_files} live files, as {delta.deleted[0]!r}",
+            why=f"that is more than DAGS_AGENT_MAX_DELETE_FRACTION={policy.max_delete_fraction:g}",
+            remedy="If it is meant, run `dags-agent once` with that setting at 1; the live release stays",
+        )
+
+
+def _already_built(listing: Listing, target: Target) -> str | None:
+    """Return a newer release with exactly these files: built before a crash, or left by a rollback.
+
+    Only newer ones: an older release would give readers older modification times, and Airflow parses
+    a file again only when its time grew.
+    """
+    if target.damaged:
+        return None
+    ready = [
+        release
+        for release, fingerprint in target.releases.items()
+        if fingerprint == listing.fingerprint and (target.live is None or release > target.live)
+    ]
+    return max(ready, default=None)
+
+
+def _next_id(listing: Listing, target: Target, now: datetime) -> str:
+    return new_release_id(_publish_second(target, now), listing.fingerprint)
+
+
+def _publish_second(target: Target, now: datetime) -> int:
+    """Return a second later than that of every release on disk.
+
+    CPython takes byte code as fresh when the source's size and modification *second* are equal
+    (https://docs.python.org/3/reference/import.html#cached-bytecode-invalidation), so no two releases
+    may share one, however fast they follow each other.
+    """
+    taken = [int(published_at(release).timestamp()) for release in {*target.releases, target.live} if release]
+    return max([int(now.timestamp()), *(second + 1 for second in taken)])
+
+
+def _build(release_id: str, listing: Listing, delta: Delta, target: Target, policy: Policy) -> Sequence[Step]:
+    directories = sorted({parent for item in listing.objects for parent in parents(item.path)})
+    steps: list[Step] = [MakeDirectories(release_id=release_id, directories=tuple(directories))]
+    if delta.unchanged and target.live is not None:
+        steps.append(LinkFiles(release_id=release_id, predecessor=target.live, files=delta.unchanged))
+    mtime_seconds = int(published_at(release_id).timestamp())
+    steps.append(FetchFiles(release_id=release_id, objects=delta.changed, mtime_seconds=mtime_seconds))
+    sources = tuple(item.path for item in delta.changed if item.path.endswith(".py"))
+    if policy.must_compile and sources:
+        steps.append(CompileFiles(release_id=release_id, paths=sources))
+    steps.append(Seal(release_id=release_id, listing=listing))
+    return steps
