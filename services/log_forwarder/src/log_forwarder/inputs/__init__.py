@@ -1,0 +1,1 @@
+"""Where lines come from. Each input hands over bytes with the place they were read from."""

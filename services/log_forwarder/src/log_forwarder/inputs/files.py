@@ -1,0 +1,200 @@
+"""The files that are followed: found, opened while hot, read from where we are, given up at their end.
+
+A file is its own spool. Nothing of it is kept in memory but the place; an unfinished line is read again
+when the file has grown. The descriptor of a hot file stays open, so that a task log that Airflow
+uploads and removes is still read to its end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from log_forwarder.checkpoints import HEAD_BYTES, Checkpoints
+from log_forwarder.inputs.descriptors import descriptors_for_files, is_deleted, open_same
+from log_forwarder.inputs.discovery import Globs, Sighting
+from log_forwarder.inputs.tailed import TailedFile, continues
+
+READ_BYTES = 1024 * 1024  # more than the longest piece and its newline, or a long line would never move
+HOT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A file that is no longer followed; ``unread_bytes`` of it could not be read."""
+
+    path: str
+    unread_bytes: int
+
+
+class FileInput:
+    """Follows what the globs name. Used by one thread.
+
+    Args:
+        globs: what to look for.
+        checkpoints: where to go on, and how far each file was accepted.
+        monotonic: the time, in seconds.
+        on_restart: told the path of a file that was truncated or replaced in place.
+    """
+
+    def __init__(
+        self,
+        *,
+        globs: Globs,
+        checkpoints: Checkpoints,
+        monotonic: Callable[[], float],
+        on_restart: Callable[[str], None],
+    ) -> None:
+        self._globs = globs
+        self._checkpoints = checkpoints
+        self._monotonic = monotonic
+        self._on_restart = on_restart
+        self._files: dict[tuple[int, int], TailedFile] = {}
+        self._open_files = 0
+        self._open_files_max = descriptors_for_files()
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[TailedFile]:
+        return iter(self._files.values())
+
+    def scan(self) -> list[Ended]:
+        """Look for new, grown, renamed and removed files; return those that are given up."""
+        now = self._monotonic()
+        found: set[tuple[int, int]] = set()
+        for sighting in self._globs.scan():
+            identity = (sighting.device, sighting.inode)
+            found.add(identity)
+            file = self._files.get(identity)
+            if file is None:
+                self._files[identity] = self._begin(sighting, now)
+            else:
+                file.observe(sighting, now)
+        for identity, file in self._files.items():
+            file.is_named = identity in found
+            file.could_not_open = False
+            if not file.is_named and file.descriptor is not None:
+                file.observe_size(os.fstat(file.descriptor).st_size, now)
+            self._open_or_close(file, now)
+        ended = [file for file in self._files.values() if not file.is_named and self._is_over(file, now)]
+        return [self._end(file) for file in ended]
+
+    def unread(self) -> Iterator[TailedFile]:
+        """Yield the files that have something to read, or to be compared with what we know of them."""
+        for file in list(self._files.values()):
+            if file.has_work:
+                yield file
+
+    def unfinished(self, *, idle_seconds: float) -> Iterator[TailedFile]:
+        """Yield the files that end in an unfinished line and have not grown for ``idle_seconds``."""
+        before = self._monotonic() - idle_seconds
+        for file in list(self._files.values()):
+            if file.unread_bytes and file.waits_for_growth and file.grew_at <= before:
+                yield file
+
+    def read(self, file: TailedFile) -> bytes:
+        """Return the next bytes of a file, from ``file.offset`` (which a truncation moves to 0).
+
+        Empty when there is nothing, or when the file cannot be opened now; the next scan tries again.
+        Sets ``file.known`` when there is something.
+        """
+        is_kept_open = file.descriptor is not None
+        descriptor = file.descriptor if file.descriptor is not None else open_same(file)
+        if descriptor is None:
+            file.could_not_open = True
+            return b""
+        try:
+            return self._read(file, descriptor)
+        finally:
+            if not is_kept_open:
+                file.is_proven = False
+                os.close(descriptor)
+
+    def lag_bytes(self) -> int:
+        """Return how many bytes are in the files and not accepted yet."""
+        return sum(max(0, file.size_bytes - self._accepted(file)) for file in list(self._files.values()))
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        for file in self._files.values():
+            self._close(file)
+
+    def _read(self, file: TailedFile, descriptor: int) -> bytes:
+        file.size_bytes = os.fstat(descriptor).st_size
+        if not continues(file, descriptor):
+            self._restart(file)
+        file.looked_at()
+        data = os.pread(descriptor, len(file.marker) + READ_BYTES, file.offset - len(file.marker))
+        if not data.startswith(file.marker):  # truncated or rewritten
+            self._restart(file)
+            return b""
+        data = data[len(file.marker) :]
+        if data and file.known is None:
+            file.known = self._checkpoints.register(
+                path=file.path, device=file.device, inode=file.inode, head=data[:HEAD_BYTES]
+            )
+        return data
+
+    def _begin(self, sighting: Sighting, now: float) -> TailedFile:
+        """Take up a file. Whether it is the one we know is seen in its content, before the first read."""
+        file = TailedFile(
+            path=sighting.path,
+            device=sighting.device,
+            inode=sighting.inode,
+            size_bytes=sighting.size_bytes,
+            changed_ns=sighting.changed_ns,
+            grew_at=now,
+        )
+        for known in self._checkpoints.find(file.inode):
+            # Device numbers change when a volume is mounted again: then the path vouches for the inode.
+            if known.device == file.device or known.path == file.path:
+                self._checkpoints.resume(known)
+                file.resume(known)
+                break
+        return file
+
+    def _restart(self, file: TailedFile) -> None:
+        """Begin a new generation: the file was truncated, or its inode belongs to another file now."""
+        if file.known is not None:
+            self._on_restart(file.path)
+            self._checkpoints.forget(file.known.generation)
+        file.restart()
+
+    def _open_or_close(self, file: TailedFile, now: float) -> None:
+        is_hot = file.unread_bytes > 0 or now - file.grew_at < HOT_SECONDS
+        if is_hot and file.is_named and file.descriptor is None and self._open_files < self._open_files_max:
+            file.descriptor = open_same(file)
+            self._open_files += file.descriptor is not None
+        elif file.descriptor is not None and not is_hot and self._is_accepted(file):
+            self._close(file)
+
+    def _is_over(self, file: TailedFile, now: float) -> bool:
+        """Say whether nothing more can come of a file that has no name (in our globs) any more."""
+        if file.descriptor is None:
+            return file.unread_bytes > 0 or self._is_accepted(file)
+        if file.unread_bytes or not self._is_accepted(file):
+            return False
+        return is_deleted(file.descriptor) or now - file.grew_at >= HOT_SECONDS
+
+    def _accepted(self, file: TailedFile) -> int:
+        return self._checkpoints.offset(file.known.generation) if file.known else 0
+
+    def _is_accepted(self, file: TailedFile) -> bool:
+        return self._accepted(file) >= file.offset
+
+    def _end(self, file: TailedFile) -> Ended:
+        """Let go of a file. Only one that is certainly deleted is forgotten: a volume may come back."""
+        if file.known is not None and file.descriptor is not None and is_deleted(file.descriptor):
+            self._checkpoints.forget(file.known.generation)
+        self._close(file)
+        del self._files[file.device, file.inode]
+        return Ended(path=file.path, unread_bytes=file.unread_bytes)
+
+    def _close(self, file: TailedFile) -> None:
+        if file.descriptor is not None:
+            os.close(file.descriptor)
+            file.descriptor = None
+            file.is_proven = False
+            self._open_files -= 1
