@@ -77,8 +77,10 @@ class Scenario:
     # ------------------------------------------------------------ the chapters
 
     def _start_sidecars(self) -> None:
+        """Start those that are there before Airflow is: the scaler needs the database and the fleet."""
         for service in sidecar_services(self.stage.layout, self.stage.at):
-            self.stage.ecs.create(service)
+            if service.name != "worker-scaler":
+                self.stage.ecs.create(service)
 
     def _initialise_database(self) -> None:
         task = init_task(self.stage.layout, self.stage.at)
@@ -98,6 +100,9 @@ class Scenario:
     def _start_airflow(self) -> AirflowApi:
         for service in airflow_services(self.stage.layout, self.stage.at):
             self.stage.ecs.create(service)
+        for service in sidecar_services(self.stage.layout, self.stage.at):
+            if service.name == "worker-scaler":
+                self.stage.ecs.create(service)
         api = AirflowApi(self.stage.at.api, self.stage.layout.passwords)
         self._wait("Airflow's API server starts", api.is_up, 180)
         return api

@@ -189,8 +189,8 @@ def init_task(layout: Layout, at: Addresses) -> Service:
     """Return standalone_init as the one-off task it is."""
     environment = airflow_environment(layout, at)
     del environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]  # it reads the secret, and hands it on itself
-    files = layout.home / "state" / "files.yaml"
-    files.write_text(json.dumps({"directories": [{"path": str(layout.airflow_logs), "mode": "0775"}]}))
+    files = layout.home / "state" / "files.toml"
+    files.write_text(f'[[directories]]\npath = "{layout.airflow_logs / "dag_processor"}"\nmode = "0775"\n')
     return Service(
         name=INIT,
         command=[str(layout.sidecar(INIT))],
@@ -198,6 +198,7 @@ def init_task(layout: Layout, at: Addresses) -> Service:
             **environment,
             "STANDALONE_INIT_DATABASE_SECRET_ID": DATABASE_SECRET,
             "STANDALONE_INIT_AIRFLOW_COMMAND": str(layout.airflow),
+            "STANDALONE_INIT_ADMIN_USERNAME": ADMIN,
             "STANDALONE_INIT_FILES_FILE": str(files),
             "STANDALONE_INIT_REPORT": str(layout.home / "state" / "init-report.json"),
         },
