@@ -1,0 +1,147 @@
+"""The lock on a real PostgreSQL: it waits, names its holder, knows when it is lost, and refuses a proxy."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from sidecar.clock import Stop, SystemClock
+from sidecar.errors import ConfigError
+from standalone_init.errors import TryAgain
+from standalone_init.lock import AIRFLOW_KEY, Holder, RunLock, own_key
+
+pytestmark = pytest.mark.integration
+
+
+class Told:
+    def __init__(self) -> None:
+        self.holders: list[Holder | None] = []
+        self.once = threading.Event()
+
+    def waiting(self, _whom: str, holder: Holder | None, _seconds: float) -> None:
+        self.holders.append(holder)
+        self.once.set()
+
+
+@pytest.fixture
+def first(database: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(database, autocommit=True, application_name="the first") as connection:
+        yield connection
+
+
+@pytest.fixture
+def second(database: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(database, autocommit=True) as connection:
+        yield connection
+
+
+def lock_on(
+    connection: Any, *, timeout_seconds: float = 10, told: Told | None = None, stop: Stop | None = None
+) -> RunLock:
+    return RunLock(
+        connection,
+        timeout_seconds=timeout_seconds,
+        clock=SystemClock(),
+        stop=stop or Stop(),
+        tell_waiting=(told or Told()).waiting,
+    )
+
+
+def test_who_waits_is_told_for_whom_and_gets_it_when_it_is_free(
+    first: psycopg.Connection[Any], second: psycopg.Connection[Any]
+) -> None:
+    told = Told()
+    got_it = threading.Event()
+
+    def wait_for_it() -> None:
+        with lock_on(second, told=told).held():
+            got_it.set()
+
+    with lock_on(first).held():
+        waiter = threading.Thread(target=wait_for_it)
+        waiter.start()
+        assert told.once.wait(10)
+        assert not got_it.is_set()
+    waiter.join(10)
+
+    assert got_it.is_set()
+    holder = told.holders[0]
+    assert holder is not None
+    assert (holder.application, holder.address) == ("the first", "127.0.0.1")
+    assert holder.pid == first.info.backend_pid
+    assert holder.since is not None
+
+
+def test_a_lock_that_is_not_free_in_time_names_its_holder(
+    first: psycopg.Connection[Any], second: psycopg.Connection[Any]
+) -> None:
+    waiting = lock_on(second, timeout_seconds=0.05).held()
+
+    with lock_on(first).held(), pytest.raises(TryAgain, match="the first"), waiting:
+        pass
+
+
+def test_the_order_to_stop_ends_the_wait(
+    first: psycopg.Connection[Any], second: psycopg.Connection[Any]
+) -> None:
+    stop = Stop()
+    stop.request("SIGTERM")
+    waiting = lock_on(second, stop=stop).held()
+
+    with lock_on(first).held(), pytest.raises(TryAgain, match="Nothing was changed"), waiting:
+        pass
+
+
+def test_a_lost_lock_is_noticed_before_the_next_step(
+    first: psycopg.Connection[Any], second: psycopg.Connection[Any]
+) -> None:
+    mine = lock_on(first)
+
+    with mine.held():
+        mine.assert_held()
+        first.execute("SELECT pg_advisory_unlock_all()")
+        with lock_on(second).held(), pytest.raises(TryAgain, match="lock was lost"):
+            mine.assert_held()
+
+
+def test_airflows_own_migration_is_waited_for(
+    first: psycopg.Connection[Any], second: psycopg.Connection[Any]
+) -> None:
+    first.execute("SELECT pg_advisory_lock(%s)", [AIRFLOW_KEY])
+
+    with pytest.raises(TryAgain, match="an 'airflow db migrate'"):
+        lock_on(second, timeout_seconds=0.05).wait_for_airflow()
+
+    first.execute("SELECT pg_advisory_unlock(%s)", [AIRFLOW_KEY])
+    lock_on(second, timeout_seconds=0.05).wait_for_airflow()
+
+
+class Pooled:
+    """A transaction-pooling proxy: each statement may be answered by another server session."""
+
+    def __init__(self, *sessions: psycopg.Connection[Any]) -> None:
+        self._sessions = sessions
+        self._next = 0
+        self.broken = False
+
+    def execute(self, *arguments: Any) -> Any:
+        self._next += 1
+        return self._sessions[self._next % len(self._sessions)].execute(*arguments)
+
+
+def test_a_transaction_pooling_proxy_is_refused(
+    first: psycopg.Connection[Any], second: psycopg.Connection[Any]
+) -> None:
+    with pytest.raises(ConfigError, match="transaction-pooling"), lock_on(Pooled(first, second)).held():
+        pass
+
+
+def test_our_key_is_ours_alone_and_differs_between_databases() -> None:
+    keys = {own_key(oid) for oid in range(1000)}
+
+    assert len(keys) == 1000
+    assert all(2 < key < 2**63 for key in keys)
