@@ -94,11 +94,11 @@ class Ecs:
     def kill_dash_nine(self, name: str) -> int | None:
         """SIGKILL the main process of a service's (or family's) running task; return its pid."""
         with urllib.request.urlopen(f"{self._url}/_local/tasks", timeout=_TIMEOUT_SECONDS) as answer:
-            tasks: list[dict[str, Any]] = json.load(answer)["tasks"]
+            tasks: list[dict[str, Any]] = json.load(answer)
         for task in tasks:
-            if name in (task.get("service"), task.get("family")) and task.get("pid"):
-                os.kill(task["pid"], signal.SIGKILL)
-                return int(task["pid"])
+            if name in (task.get("service"), task.get("family")) and task.get("mainPid"):
+                os.kill(task["mainPid"], signal.SIGKILL)
+                return int(task["mainPid"])
         return None
 
 

@@ -188,7 +188,7 @@ class Scenario:
 
     def _kill_while_migrating(self, arn: str) -> None:
         def is_migrating() -> bool:
-            return "migrating" in self._last_words(INIT) or self._has_ended(arn)
+            return '"event": "airflow"' in self._last_words(INIT) or self._has_ended(arn)
 
         self._wait("standalone_init begins to migrate", is_migrating, 120)
         self._kill(INIT)

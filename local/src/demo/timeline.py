@@ -10,10 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from demo.phrases import phrase
 from demo.verdict import Row
 
-_NOISE = {"service", "event", "level", "timestamp", "version", "settings"}
-_DULL_EVENTS = {"http_listening", "stopped"}
 _COLOURS = {
     "demo": "bold",
     "worker-scaler": "cyan",
@@ -22,7 +21,6 @@ _COLOURS = {
     "log-forwarder": "yellow",
     "fleet": "blue",
 }
-_VALUE_WIDTH = 60
 
 
 class Timeline:
@@ -88,12 +86,6 @@ class Timeline:
         except json.JSONDecodeError:
             self.say(who, line)
             return
-        if said.get("event") in _DULL_EVENTS:
-            return
-        facts = " ".join(f"{key}={_short(value)}" for key, value in said.items() if key not in _NOISE)
-        self.say(who, f"{said.get('event')} {facts}")
-
-
-def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= _VALUE_WIDTH else f"{text[: _VALUE_WIDTH - 3]}..."
+        text = phrase(said)
+        if text is not None:
+            self.say(who, text)
