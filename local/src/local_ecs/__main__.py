@@ -1,7 +1,8 @@
 """``python -m local_ecs``: an ECS on this machine.
 
 Prints one line, ``local_ecs listening on http://HOST:PORT``, once it answers. SIGTERM and SIGINT end all
-tasks (SIGTERM, grace, SIGKILL) and leave no process behind; so does ``kill -9`` of local_ecs itself.
+tasks (SIGTERM, grace, SIGKILL) and leave no process behind, a second one ends the grace; ``kill -9`` of
+local_ecs itself leaves no process either.
 """
 
 from __future__ import annotations
@@ -94,11 +95,15 @@ def _process_runtime(options: argparse.Namespace) -> ProcessRuntime:
 
 
 async def _serve(api: Api, options: argparse.Namespace) -> None:
-    stop = asyncio.Event()
+    stop, force = asyncio.Event(), asyncio.Event()
+
+    def ordered() -> None:
+        (force if stop.is_set() else stop).set()
+
     for each in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+        asyncio.get_running_loop().add_signal_handler(each, ordered)
     server = Server(api, host=options.host, port=options.port, stop_grace_seconds=options.stop_grace_seconds)
-    await server.run(stop, lambda url: print(f"local_ecs listening on {url}", flush=True))
+    await server.run(stop, lambda url: print(f"local_ecs listening on {url}", flush=True), force=force)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -130,7 +130,8 @@ class Engine:
         overdue_or_later = [lifecycle.due_at(task) for task in self.state.live.values()]
         overdue_or_later.append(self.runtime.next_due())
         later = [task.protected_until for task in self.state.live.values()]
-        later += [self._proven_at(task) for task in self.state.live.values()]
+        if any(service.last_failure_at for service in self.state.services.values()):
+            later += [self._proven_at(task) for task in self.state.live.values()]
         later += [service.retry_at for service in self.state.services.values()]
         moments = overdue_or_later + [moment for moment in later if moment is not None and moment > now]
         return min((moment for moment in moments if moment is not None), default=None)

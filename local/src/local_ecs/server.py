@@ -47,8 +47,12 @@ class Server:
         self._stop_grace_seconds = stop_grace_seconds
         self._stopping = asyncio.Event()
 
-    async def run(self, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+    async def run(
+        self, stop: asyncio.Event, ready: Callable[[str], None], *, force: asyncio.Event | None = None
+    ) -> None:
         """Serve until ``stop`` is set, then end all tasks; ``ready`` is told the URL once it answers.
+
+        Once ``force`` is set too, tasks are killed without waiting.
 
         Raises:
             OSError: the port is taken.
@@ -63,7 +67,12 @@ class Server:
             ready(self._api.engine.endpoint)
             await self._let_time_pass(stop)
             self._stopping.set()
-            await shut_down(self._api, grace_seconds=self._stop_grace_seconds, tick_seconds=TICK_SECONDS)
+            await shut_down(
+                self._api,
+                grace_seconds=self._stop_grace_seconds,
+                tick_seconds=TICK_SECONDS,
+                force=force or asyncio.Event(),
+            )
         finally:
             self._api.engine.runtime.close()
             await runner.cleanup()

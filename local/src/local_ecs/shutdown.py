@@ -14,9 +14,10 @@ from local_ecs.model import ServiceStatus
 _KILL_SECONDS = 5.0  # from SIGKILL to the last exit being seen
 
 
-async def shut_down(api: Api, *, grace_seconds: float, tick_seconds: float) -> None:
-    """Tell all tasks to end, wait for them, kill what is left after ``grace_seconds``.
+async def shut_down(api: Api, *, grace_seconds: float, tick_seconds: float, force: asyncio.Event) -> None:
+    """Tell all tasks to end and wait for them; what is left after ``grace_seconds`` is killed.
 
+    Returns early when ``force`` is set: whatever still runs is then the runtime's to kill as it closes.
     Services start nothing any more, and requests are refused. Virtual tasks need no end: nothing of them
     runs.
     """
@@ -30,9 +31,8 @@ async def shut_down(api: Api, *, grace_seconds: float, tick_seconds: float) -> N
     for task_id in list(engine.state.live):
         engine.runtime.stop(task_id, now, grace_seconds=grace_seconds)
     give_up = now + timedelta(seconds=grace_seconds + _KILL_SECONDS)
-    never = asyncio.Event()
     engine.tick()
-    while engine.state.live and engine.clock.now() < give_up:
+    while engine.state.live and engine.clock.now() < give_up and not force.is_set():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(never.wait(), timeout=tick_seconds)
+            await asyncio.wait_for(force.wait(), timeout=tick_seconds)
         engine.tick()

@@ -13,6 +13,7 @@ from typing import Any, Self
 import psutil
 from local.ecs.http import get
 
+from local_ecs.runtimes.ledger import end_recorded
 from sidecar.testing.waiting import wait_until
 
 
@@ -38,19 +39,25 @@ class RealEcs:
         if self.process.poll() is None:
             self.process.terminate()
         self.wait()
+        end_recorded(self.directory / "processes.json", is_fresh=True)  # after a test that failed
 
     def wait(self) -> tuple[int, str]:
         """Wait for its end; returns the exit code and what it said on stderr."""
         _, said = self.process.communicate(timeout=20)
         return self.process.returncode, said
 
+    def guardian_pids(self) -> list[int]:
+        """The process that watches over it; none while it is being replaced."""
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                if "local_ecs.runtimes.guardian" in child.cmdline():
+                    found.append(child.pid)
+        return found
+
     def guardian_pid(self) -> int:
         """The process that watches over it."""
-        (guardian,) = [
-            child.pid
-            for child in psutil.Process(self.process.pid).children()
-            if "local_ecs.runtimes.guardian" in child.cmdline()
-        ]
+        (guardian,) = self.guardian_pids()
         return guardian
 
     def tasks(self, **wanted: str | None) -> list[dict[str, Any]]:

@@ -59,6 +59,37 @@ def test_tasks_that_do_not_obey_are_killed_after_the_grace(tmp_path: Path, conne
         assert sleepers(nap) == []
 
 
+def test_a_second_signal_ends_the_grace(tmp_path: Path, connect: Connect) -> None:
+    with RealEcs(tmp_path, "--stop-grace-seconds", "600") as ecs:
+        nap, mains = with_workers(ecs, connect, "trap 'sleep 0.1; trap \"\" TERM' TERM;")
+        ecs.process.terminate()
+        wait_until(lambda: refuses(ecs, connect), "the first signal to be seen")
+        ecs.process.terminate()
+        assert ecs.wait() == (0, "")
+        assert sleepers(nap) == []
+        assert not any(is_alive(pid) for pid in mains)
+
+
+def refuses(ecs: RealEcs, connect: Connect) -> bool:
+    """Whether requests are refused, because local_ecs is about to end."""
+    client = connect(ecs.url)
+    try:
+        client.list_clusters()
+    except client.exceptions.ServerException:
+        return True
+    return False
+
+
+def test_a_killed_guardian_is_replaced(tmp_path: Path, connect: Connect) -> None:
+    with RealEcs(tmp_path) as ecs:
+        nap, _ = with_workers(ecs, connect, "")
+        first = ecs.guardian_pid()
+        kill(first)
+        wait_until(lambda: first not in ecs.guardian_pids() and ecs.guardian_pids(), "another guardian")
+        kill(ecs.process.pid)
+        wait_until(lambda: not sleepers(nap), "no child of a worker to be left")
+
+
 def test_kill_dash_nine_of_local_ecs_leaves_no_process(tmp_path: Path, connect: Connect) -> None:
     with RealEcs(tmp_path) as ecs:
         nap, mains = with_workers(ecs, connect, "trap '' TERM;")

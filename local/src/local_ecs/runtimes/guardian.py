@@ -7,6 +7,8 @@ an orderly end there is none.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
 from pathlib import Path
@@ -18,8 +20,8 @@ def main() -> None:
     """Wait, then clean up."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
+    with contextlib.suppress(BrokenPipeError):  # local_ecs has ended already: all the more reason to go on
+        os.write(sys.stdout.fileno(), b"ready\n")
     sys.stdin.read()
     end_recorded(Path(sys.argv[1]), is_fresh=True)
 

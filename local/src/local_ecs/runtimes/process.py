@@ -95,6 +95,8 @@ class ProcessRuntime:
 
     def poll(self, now: datetime) -> Sequence[Report]:
         """Return what happened since the last call, and kill what has outstayed its stop timeout."""
+        if self._guardian.poll() is not None:
+            self._guardian = _replace_guardian(self._guardian, self._ledger.path)
         for main in list(self._mains):
             if _has_ended(main.process.pid):
                 self._bury(main)
@@ -116,8 +118,8 @@ class ProcessRuntime:
         self._reports.append(Exited(task_id=main.task_id, container=main.container.name, exit_code=exit_code))
 
     def next_due(self) -> datetime | None:
-        """Return when the next stop timeout ends."""
-        return min((main.kill_at for main in self._mains if main.kill_at is not None), default=None)
+        """Return None: processes end when they like, and a killed one may take a while to be gone."""
+        return None
 
     def whereabouts(self, task_id: str) -> Whereabouts:
         """Return the first container's process and the task's log."""
@@ -215,6 +217,13 @@ class _CannotStartError(Exception):
 def _has_ended(pid: int) -> bool:
     """Whether a child has ended, without reaping it."""
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+
+def _replace_guardian(ended: subprocess.Popen[bytes], ledger_path: Path) -> subprocess.Popen[bytes]:
+    for pipe in (ended.stdin, ended.stdout):
+        if pipe is not None:
+            pipe.close()
+    return _start_guardian(ledger_path)
 
 
 def _start_guardian(ledger_path: Path) -> subprocess.Popen[bytes]:
