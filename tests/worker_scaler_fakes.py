@@ -95,6 +95,7 @@ class World:
     """One fleet's ECS service and its queue. ``pick`` chooses whom ECS stops: busy ones by default, as the worst.
 
     Attributes:
+        receiving: messages that workers hold and have not reported yet: the database still says ``queued``.
         killed_busy: workers that were stopped while they held a task: the accident that must not happen.
     """
 
@@ -104,9 +105,10 @@ class World:
         self.workers: dict[str, Worker] = {}
         self.busy: dict[str, int] = {}
         self.queued = 0
+        self.receiving: dict[str, int] = {}
         self.killed_busy: list[str] = []
         self.is_reading_down = False
-        self._pick = pick or (lambda exposed: max(exposed, key=lambda one: (one in self.busy, one)))
+        self._pick = pick or (lambda exposed: max(exposed, key=self._harm))
         self._numbers = 0
 
     def copy(self) -> World:
@@ -115,7 +117,8 @@ class World:
         twin.__dict__.update(self.__dict__)
         twin.workers, twin.busy = dict(self.workers), dict(self.busy)
         twin.killed_busy = list(self.killed_busy)
-        twin._pick = lambda exposed: max(exposed, key=lambda one: (one in twin.busy, one))
+        twin.receiving = dict(self.receiving)
+        twin._pick = lambda exposed: max(exposed, key=twin._harm)
         return twin
 
     def start(self, *, tasks: int = 0, protected: bool = False) -> str:
@@ -140,7 +143,7 @@ class World:
 
     def stop(self, which: str) -> None:
         """End a worker as scale-in does."""
-        if self.busy.pop(which, 0):
+        if self.busy.pop(which, 0) + self.receiving.pop(which, 0):
             self.killed_busy.append(which)
         del self.workers[which]
 
@@ -151,7 +154,7 @@ class World:
         if self.is_reading_down:
             return None
         hosts = {self.workers[one].addresses[0]: tasks for one, tasks in self.busy.items()}
-        return reading(self.queued, hosts, at=self.now)
+        return reading(self.queued + sum(self.receiving.values()), hosts, at=self.now)
 
     def pass_time(self, seconds: float = 10.0) -> None:
         self.now += timedelta(seconds=seconds)
@@ -181,6 +184,9 @@ class World:
     @property
     def protected(self) -> int:
         return sum(1 for seen in self.workers.values() if seen.is_protected(self.now))
+
+    def _harm(self, which: str) -> tuple[bool, str]:
+        return which in self.busy or which in self.receiving, which
 
     def _update(self, which: str, **changes: Any) -> None:
         if which in self.workers:

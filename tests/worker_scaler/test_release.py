@@ -208,14 +208,23 @@ class AnyDay(RuleBasedStateMachine):
         self.world.queued += count
 
     @rule(data=st.data())
-    def a_worker_takes_tasks(self, data: st.DataObject) -> None:
+    def a_worker_receives_a_message(self, data: st.DataObject) -> None:
+        world = self.world
         free = sorted(
-            one for one in self.world.workers if self.world.busy.get(one, 0) < self.policy.tasks_per_worker
+            one
+            for one in world.workers
+            if world.busy.get(one, 0) + world.receiving.get(one, 0) < self.policy.tasks_per_worker
         )
-        if free and self.world.queued:
+        if free and world.queued:
             taker = data.draw(st.sampled_from(free))
-            self.world.busy[taker] = self.world.busy.get(taker, 0) + 1
-            self.world.queued -= 1
+            world.receiving[taker] = world.receiving.get(taker, 0) + 1
+            world.queued -= 1
+
+    @rule()
+    def workers_report_their_tasks_as_running(self) -> None:
+        for one, tasks in self.world.receiving.items():
+            self.world.busy[one] = self.world.busy.get(one, 0) + tasks
+        self.world.receiving = {}
 
     @rule(data=st.data())
     def a_task_ends(self, data: st.DataObject) -> None:
