@@ -3,9 +3,9 @@
 It has revisions to be read, and a ``db migrate`` that takes Airflow's lock and commits revision by revision,
 as the real one does. Its package raises when it is imported: nobody may.
 
-Behaviour is told by the file ``behaviour`` beside it: ``works``, ``lies`` (exit 0, nothing done), ``hangs``,
-``fails``, ``dies_before_stamp`` (tables made, then killed), ``dies_at_<n>`` (killed after n revisions),
-``leaks`` (prints the database URL).
+Behaviour is told by the file ``behaviour`` beside it: ``works``, ``lies`` (exit 0, nothing done), ``fails``,
+``hangs`` (until ``release`` is there), ``dies_before_stamp`` (tables made, then killed), ``dies_at_<n>``
+(killed after n revisions), ``leaks`` (prints the database URL).
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ with psycopg.connect(url.replace("+psycopg2", ""), autocommit=True) as connectio
     connection.execute("SET lock_timeout TO 0")
     if behaviour == "hangs":
         (HOME / "hanging").touch()
-        threading.Event().wait()
+        while not (HOME / "release").exists():
+            threading.Event().wait(0.02)
     if connection.execute("SELECT to_regclass('alembic_version')").fetchone()[0] is None:
         connection.execute(
             "BEGIN;"

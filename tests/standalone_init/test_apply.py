@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import stat
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import boto3
 import psycopg
 import pytest
 from standalone_init_fakes import REVISIONS, FakeAirflow
@@ -148,6 +151,67 @@ def test_kill_dash_nine_of_the_run_leaves_a_child_that_the_next_run_waits_for(
     )
     assert standalone_init("apply").code == 0
     assert outcomes(database) == ["interrupted", "failed", "done"]
+
+
+def test_a_lock_connection_that_is_lost_ends_the_run_and_the_next_one_finishes(
+    start_sidecar: Start, standalone_init: Run, airflow: FakeAirflow, database: str, settings: dict[str, str]
+) -> None:
+    airflow.behaves("hangs")
+    running = start_sidecar("standalone_init", "apply", settings=settings)
+    wait_until((airflow.home / "hanging").exists, "the migration")
+    sql(
+        database,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name LIKE 'standalone-init@%' AND datname = current_database()",
+    )
+    (airflow.home / "release").touch()
+
+    assert running.process.wait(30) == 75
+    assert "Traceback" not in running.text()
+    assert outcomes(database) == ["None"]
+
+    airflow.behaves("works")
+    assert standalone_init("apply").code == 0
+    assert head(database) == REVISIONS[-1]
+
+
+def test_a_report_that_cannot_be_written_does_not_hide_why_the_run_failed(
+    standalone_init: Run, airflow: FakeAirflow, tmp_path: Path
+) -> None:
+    airflow.behaves("fails")
+
+    done = standalone_init("apply", STANDALONE_INIT_REPORT=str(tmp_path / "absent" / "report.json"))
+
+    assert done.code == 70
+    assert "report_not_written" in events(done)
+
+
+def test_a_successful_run_whose_report_cannot_be_written_says_so(
+    standalone_init: Run, database: str, tmp_path: Path
+) -> None:
+    done = standalone_init("apply", STANDALONE_INIT_REPORT=str(tmp_path / "absent" / "report.json"))
+
+    assert done.code == 73
+    assert head(database) == REVISIONS[-1]
+
+
+def test_the_database_may_be_named_by_an_rds_secret(aws: str, standalone_init: Run, database: str) -> None:
+    parts = urlsplit(database)
+    fields = {
+        "username": parts.username,
+        "password": parts.password,
+        "host": parts.hostname,
+        "port": parts.port,
+        "dbname": parts.path.lstrip("/"),
+    }
+    name = f"rds-{uuid.uuid4().hex}"
+    boto3.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps(fields))
+
+    done = standalone_init("apply", STANDALONE_INIT_DATABASE_URL="", STANDALONE_INIT_DATABASE_SECRET_ID=name)
+
+    assert done.code == 0, done.out
+    assert head(database) == REVISIONS[-1]
+    assert str(parts.password) not in done.out
 
 
 @pytest.mark.parametrize("how", ["dies_at_0", "dies_at_1", "dies_at_2", "dies_at_3"])

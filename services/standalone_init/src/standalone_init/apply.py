@@ -10,10 +10,12 @@ from typing import Any
 import psycopg
 
 from sidecar.app import Runtime
-from sidecar.errors import SidecarError
+from sidecar.errors import EXIT_CRASH, EXIT_OK, SidecarError
+from sidecar.secrets import Secret
 from standalone_init import verify
 from standalone_init.airflow_cli import AirflowCli, Ended
 from standalone_init.database import AirflowDatabase
+from standalone_init.errors import FilesUnusable
 from standalone_init.events import Events
 from standalone_init.lock import RunLock
 from standalone_init.observe import Observer
@@ -55,11 +57,18 @@ class Apply:
         started = self._runtime.clock.monotonic()
         try:
             outcome = self._run()
-        except SidecarError as err:
-            self._tell(error=str(err), exit_code=err.exit_code, outcome="failed", started=started)
+        except Exception as err:
+            code = err.exit_code if isinstance(err, SidecarError) else EXIT_CRASH
+            self._close(error=str(err), exit_code=code, outcome="failed", started=started)
+            # What stood in the way is the news, not that the report could not be written on top of it.
+            try:
+                self._write_report()
+            except FilesUnusable as second:
+                self._events.report_not_written(second)
             raise
-        self._tell(error="", exit_code=0, outcome=outcome, started=started)
-        return 0
+        self._close(error="", exit_code=EXIT_OK, outcome=outcome, started=started)
+        self._write_report()
+        return EXIT_OK
 
     def _run(self) -> Outcome:
         observation, steps = self._look_and_plan()
@@ -144,7 +153,7 @@ class Apply:
             stop_timeout_seconds=self._settings.stop_timeout_seconds,
         )
 
-    def _admin_password(self) -> Any:
+    def _admin_password(self) -> Secret | None:
         literal, secret_id = self._settings.admin_password, self._settings.admin_password_secret_id
         if literal is None and secret_id is None:
             return None
@@ -173,11 +182,13 @@ class Apply:
         self._report.to_revisions = tuple(sorted(observation.database.heads))
         self._report.planned = tuple(str(step) for step in steps)
 
-    def _tell(self, *, error: str, exit_code: int, outcome: Outcome, started: float) -> None:
+    def _close(self, *, error: str, exit_code: int, outcome: Outcome, started: float) -> None:
         self._report.finished = self._runtime.clock.now()
         self._report.error = error
         self._report.exit_code = exit_code
         self._report.outcome = outcome
         self._events.finished(outcome, self._runtime.clock.monotonic() - started)
+
+    def _write_report(self) -> None:
         if self._settings.report is not None:
             self._report.write(self._settings.report)

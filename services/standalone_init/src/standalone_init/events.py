@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sidecar.errors import SidecarError
 from sidecar.telemetry import Telemetry
 from standalone_init.lock import Holder
 from standalone_init.plan import Step
@@ -29,6 +30,7 @@ class Events:
         self._distrusted = telemetry.counter(
             "migrate_retries_total", "Migrations that ended without reaching the head"
         )
+        self._unreported = telemetry.counter("reports_not_written_total", "Failed runs without a report")
         self._runs = telemetry.counter("runs_total", "Runs by outcome", ["outcome"])
 
     def observed(self, state: DatabaseState, image: Image) -> None:
@@ -89,6 +91,11 @@ class Events:
         """Airflow ended, and the database is not where it should be."""
         self._distrusted.inc()
         self._log.warning("migrate_again", airflow_exit_code=exit_code, state=str(state), why=state.why)
+
+    def report_not_written(self, error: SidecarError) -> None:
+        """The run failed, and its report could not be written either."""
+        self._unreported.inc()
+        self._log.warning("report_not_written", what=error.what, why=error.why, to_do=error.remedy)
 
     def finished(self, outcome: Outcome, duration_seconds: float) -> None:
         """The run ended."""
