@@ -12,7 +12,7 @@ UV := .tools/bin/uv
 BIN := .venv/bin
 MEMBERS := shared services/worker_scaler services/dags_agent services/standalone_init services/log_forwarder local
 SERVICES := worker-scaler dags-agent standalone-init log-forwarder
-PYSOURCES := $(addsuffix /src,$(MEMBERS)) tests
+PYSOURCES := $(addsuffix /src,$(MEMBERS)) airflow_side/src tests
 export PYTHONDONTWRITEBYTECODE :=
 export UV_PROJECT_ENVIRONMENT := .venv
 export UV_LINK_MODE ?= copy
@@ -100,8 +100,12 @@ types: .venv/.ready ## check types (mypy, strict)
 .PHONY: arch
 arch: .venv/.ready ## check who may import whom, and that each member declares what it imports
 	@echo "check: architecture"
-	@$(BIN)/lint-imports --config pyproject.toml >/tmp/lint-imports.$$$$ || { cat /tmp/lint-imports.$$$$; rm -f /tmp/lint-imports.$$$$; exit 1; }; rm -f /tmp/lint-imports.$$$$
-	@for member in $(MEMBERS); do (cd $$member && $(CURDIR)/$(BIN)/deptry --no-ansi . >/tmp/deptry.$$$$ 2>&1 || { cat /tmp/deptry.$$$$; exit 1; }); rm -f /tmp/deptry.$$$$; done
+	@$(BIN)/lint-imports --config pyproject.toml --no-cache > .venv/lint-imports.txt || { cat .venv/lint-imports.txt; exit 1; }
+	@for member in $(MEMBERS); do \
+	  own=$$(cd $$member/src && ls -d */ | tr -d / | paste -sd,); \
+	  (cd $$member && $(CURDIR)/$(BIN)/deptry --no-ansi --known-first-party $${own//,/ --known-first-party } --extend-exclude 'src/demo/dags' . > $(CURDIR)/.venv/deptry.txt 2>&1) \
+	    || { echo "$$member:"; cat .venv/deptry.txt; exit 1; }; \
+	done
 
 .PHONY: docs
 docs: .venv/.ready ## generate docs/reference from the code

@@ -40,9 +40,9 @@ def test_a_service_has_its_console_script_and_its_place_in_every_list(service: P
     assert (ROOT / "docs" / "reference" / f"{script}.md").exists()
 
 
-@pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
-def test_every_promise_names_a_test_that_exists(service: Path) -> None:
-    text = (service / "README.md").read_text()
+@pytest.mark.parametrize("member", [*SERVICES, ROOT / "shared", ROOT / "local"], ids=lambda path: path.name)
+def test_every_promise_names_a_test_that_exists(member: Path) -> None:
+    text = (member / "README.md").read_text()
     section = text.split("## Promises", 1)[1].split("\n## ", 1)[0]
     bullets = re.split(r"\n(?=(?:- |\d+\. ))", section)[1:]
 

@@ -22,9 +22,14 @@ class AirflowApi:
         self._token = ""
 
     def is_up(self) -> bool:
-        """Return whether it answers."""
+        """Return whether it answers, for users and for tasks.
+
+        The first call to the execution API builds its versions for seconds: better now than under the
+        first task, whose client waits five.
+        """
         try:
             self._call("GET", "/api/v2/version", None)
+            self._call("GET", "/execution/health", None)
         except (urllib.error.URLError, OSError):
             return False
         return True
