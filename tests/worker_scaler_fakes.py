@@ -1,4 +1,4 @@
-"""A small world for the scaler's tests: an ECS service that picks its victims, and an Airflow that has queues.
+"""A small world for the scaler's tests: an ECS service that picks its victims, an Airflow with queues.
 
 It lives beside the tests' folder because ``worker_scaler`` is also the name of the package under test.
 """
@@ -92,10 +92,11 @@ def reading(
 
 
 class World:
-    """One fleet's ECS service and its queue. ``pick`` chooses whom ECS stops: busy ones by default, as the worst.
+    """One fleet's ECS service and its queue. ``pick`` chooses whom ECS stops: by default the worst choice.
 
     Attributes:
         receiving: messages that workers hold and have not reported yet: the database still says ``queued``.
+        strange_hosts: hosts with tasks that are no worker's.
         killed_busy: workers that were stopped while they held a task: the accident that must not happen.
     """
 
@@ -107,6 +108,7 @@ class World:
         self.queued = 0
         self.receiving: dict[str, int] = {}
         self.killed_busy: list[str] = []
+        self.strange_hosts: dict[str, int] = {}
         self.is_reading_down = False
         self._pick = pick or (lambda exposed: max(exposed, key=self._harm))
         self._numbers = 0
@@ -154,6 +156,7 @@ class World:
         if self.is_reading_down:
             return None
         hosts = {self.workers[one].addresses[0]: tasks for one, tasks in self.busy.items()}
+        hosts |= self.strange_hosts
         return reading(self.queued + sum(self.receiving.values()), hosts, at=self.now)
 
     def pass_time(self, seconds: float = 10.0) -> None:

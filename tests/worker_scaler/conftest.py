@@ -6,13 +6,14 @@ import json
 import random
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import psycopg
 import pytest
+from worker_scaler_fakes import fleet as a_fleet
 
 from local_ecs.api import Api
 from local_ecs.clock import SystemClock
@@ -20,7 +21,6 @@ from local_ecs.engine import Engine
 from local_ecs.runtimes.virtual import VirtualRuntime
 from local_ecs.testing import served
 from worker_scaler.model import Fleet
-from worker_scaler_fakes import fleet as a_fleet
 
 if TYPE_CHECKING:
     from types_boto3_ecs.client import ECSClient
@@ -55,7 +55,9 @@ class AirflowDatabase:
 
     url: str
 
-    def add(self, state: str, *, queue: str = "heavy", hostname: str = "", **columns: Any) -> None:
+    def add(
+        self, state: str | None, *, queue: str = "heavy", hostname: str | None = "", **columns: Any
+    ) -> None:
         """Insert one task instance."""
         row = {
             "id": uuid.uuid4(),
@@ -68,7 +70,10 @@ class AirflowDatabase:
             **columns,
         }
         names, marks = ", ".join(row), ", ".join(["%s"] * len(row))
-        self.run(f"INSERT INTO task_instance ({names}) VALUES ({marks})", *row.values())
+        self.run(
+            f"INSERT INTO task_instance ({names}) VALUES ({marks})",  # noqa: S608 - names from this file only
+            *row.values(),
+        )
 
     def run(self, statement: str, *values: object) -> None:
         """Execute one statement as superuser."""
@@ -140,6 +145,3 @@ def local_ecs(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalEcs]:
         client.create_cluster(clusterName="main")
         yield LocalEcs(url=url, client=client)
         client.close()
-
-
-Make = Callable[..., Fleet]

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from hypothesis import given, strategies as st
+from worker_scaler_fakes import MANY_MINUTES, NOON, arn, fleet, host, reading, sighting, worker
 
 from worker_scaler.decide import decide
 from worker_scaler.decision import Decision, Why
@@ -22,7 +23,6 @@ from worker_scaler.model import (
     Unprotect,
     Worker,
 )
-from worker_scaler_fakes import MANY_MINUTES, NOON, arn, fleet, host, reading, sighting, worker
 
 A_TICK = timedelta(seconds=10)
 

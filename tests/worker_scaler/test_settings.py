@@ -1,0 +1,92 @@
+"""What the scaler can be told, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sidecar.errors import ConfigError
+from worker_scaler.settings import WorkerScalerSettings
+
+FLEET: dict[str, Any] = {
+    "name": "heavy",
+    "cluster": "main",
+    "service": "workers",
+    "queues": ["heavy"],
+    "tasks_per_worker": 4,
+    "min_workers": 0,
+    "max_workers": 5,
+    "scale_in_window_seconds": 60,
+    "sqs_queue_urls": {"heavy": "http://sqs/heavy"},
+}
+
+
+def environment(*fleets: dict[str, Any], **more: str) -> dict[str, str]:
+    return {
+        "WORKER_SCALER_DATABASE_URL": "postgresql://airflow:hunter22@db/airflow",
+        "WORKER_SCALER_FLEETS": json.dumps(fleets or [FLEET]),
+        **more,
+    }
+
+
+def problems(given: dict[str, str]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        WorkerScalerSettings.load(given)
+    return "\n".join(caught.value.lines())
+
+
+def test_the_contract_is_accepted_as_it_is_written() -> None:
+    settings = WorkerScalerSettings.load(environment())
+
+    policy = settings.fleet(settings.fleets[0])
+    assert policy.scale_in_window == timedelta(seconds=60)
+    assert policy.queues == ("heavy",)
+    assert settings.interval_seconds == 10
+    assert settings.source == "database"
+    assert settings.dry_run is False
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"max_worker": 3}, "did you mean max_workers?"),
+        ({"min_workers": 6}, "min_workers 6 is more than max_workers 5"),
+        ({"tasks_per_worker": 0}, "WORKER_SCALER_FLEETS[0].tasks_per_worker"),
+        ({"queues": []}, "WORKER_SCALER_FLEETS[0].queues"),
+        ({"name": ""}, "WORKER_SCALER_FLEETS[0].name"),
+    ],
+)
+def test_a_wrong_fleet_is_refused_by_name(change: dict[str, Any], said: str) -> None:
+    assert said in problems(environment({**FLEET, **change}))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"service": "b", "queues": ["b"]}, "fleet name 'heavy' is used more than once"),
+        ({"name": "b", "queues": ["b"]}, "service 'main/workers' is used more than once"),
+        ({"name": "b", "service": "b"}, "queue 'heavy' is used more than once"),
+    ],
+)
+def test_nothing_is_steered_by_two_fleets(change: dict[str, Any], said: str) -> None:
+    assert said in problems(environment(FLEET, {**FLEET, **change}))
+
+
+@pytest.mark.parametrize("source", ["rest", "command"])
+def test_a_source_that_does_not_work_yet_is_refused_clearly(source: str) -> None:
+    assert "the only source is 'database'" in problems(environment(WORKER_SCALER_SOURCE=source))
+
+
+def test_exactly_one_way_to_the_database_is_needed() -> None:
+    both = environment(WORKER_SCALER_DATABASE_SECRET_ID="airflow/db")
+    none = {name: value for name, value in environment().items() if "DATABASE" not in name}
+
+    assert "exactly one of" in problems(both)
+    assert "exactly one of" in problems(none)
+
+
+def test_the_password_is_in_no_refusal() -> None:
+    assert "hunter22" not in problems(environment(WORKER_SCALER_INTERVAL_SECONDS="0"))
