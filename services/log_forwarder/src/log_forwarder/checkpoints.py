@@ -20,6 +20,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from log_forwarder.batching import Record
 from log_forwarder.ledger import Ledger
@@ -106,7 +107,7 @@ class Checkpoints:
             self._instance = self._read_instance()
             self._purge()
         except sqlite3.Error as err:
-            os.close(self._lock_file)
+            self._lock_file.close()
             raise ConfigError(
                 f"Cannot use the offsets in {path}",
                 why=str(err),
@@ -185,10 +186,10 @@ class Checkpoints:
             self._db.execute("DELETE FROM files WHERE generation = ?", (generation,))
 
     def close(self) -> None:
-        """Close the file and let another process in."""
+        """Close the file and let another process in. Idempotent."""
         with self._mutex:
             self._db.close()
-            os.close(self._lock_file)
+            self._lock_file.close()
 
     def _read_instance(self) -> str:
         row = self._db.execute("SELECT id FROM instance").fetchone()
@@ -225,11 +226,11 @@ def _known(row: tuple[int, str, bytes, int, int, int, bytes, int, int, int, byte
     )
 
 
-def _lock(directory: Path) -> int:
+def _lock(directory: Path) -> BinaryIO:
     doing = f"Cannot use the state directory {directory}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        file = (directory / "lock").open("ab")
     except OSError as err:
         raise ConfigError(
             doing,
@@ -237,12 +238,12 @@ def _lock(directory: Path) -> int:
             remedy="Mount a volume there that this user may write, or set LOG_FORWARDER_STATE_DIR",
         ) from err
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as err:
-        os.close(descriptor)
+        file.close()
         raise ConfigError(
             doing,
             why="another log-forwarder holds it",
             remedy="Give each forwarder a directory of its own; two on one would send lines twice",
         ) from err
-    return descriptor
+    return file

@@ -55,6 +55,7 @@ class Sender:
         listener: Listener,
         rng: random.Random,
         on_change: Callable[[], None],
+        longest_pause_seconds: float = _BACKOFF_CAP_SECONDS,
     ) -> None:
         self.trouble: SidecarError | None = None
         self.refused: ConfigError | None = None
@@ -65,6 +66,7 @@ class Sender:
         self._listener = listener
         self._rng = rng
         self._on_change = on_change
+        self._longest_pause_seconds = longest_pause_seconds
         self._hurry = threading.Event()
         self._abandon = threading.Event()
 
@@ -113,7 +115,7 @@ class Sender:
             self._on_change()
 
     def _pause(self, failures: int) -> None:
-        cap_seconds = _HURRIED_CAP_SECONDS if self._hurry.is_set() else _BACKOFF_CAP_SECONDS
+        cap_seconds = _HURRIED_CAP_SECONDS if self._hurry.is_set() else self._longest_pause_seconds
         seconds = backoff_seconds(
             failures, base_seconds=_BACKOFF_BASE_SECONDS, cap_seconds=cap_seconds, rng=self._rng
         )

@@ -129,7 +129,7 @@ class FileInput:
         data = os.pread(descriptor, len(file.marker) + READ_BYTES, file.offset - len(file.marker))
         if not data.startswith(file.marker):  # truncated or rewritten
             self._restart(file)
-            return b""
+            data = os.pread(descriptor, READ_BYTES, 0)
         data = data[len(file.marker) :]
         if data and file.known is None:
             file.known = self._checkpoints.register(

@@ -1,0 +1,126 @@
+"""What a Firehose is, asked of our fake and of moto server by the same adapter over real boto3."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from log_forwarder_fakes import denied, disconnect, partial, serve, unavailable
+
+from log_forwarder.batching import MAX_RECORD_BYTES, Record, Span
+from log_forwarder.firehose import Firehose
+from sidecar.aws import Aws
+from sidecar.errors import ConfigError, Permanent, Transient
+
+AWS = Aws(service="log-forwarder", version="0")
+
+
+def record(data: bytes) -> Record:
+    return Record(
+        data=data, spans=(Span(generation=1, start=0, end=1, parts_after=0, marker=b"\n"),), lines=1
+    )
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+
+
+@pytest.fixture
+def fake_stream(credentials: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with serve("logs") as fake:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_FIREHOSE", fake.url)
+        yield "logs"
+
+
+@pytest.fixture
+def moto_stream(aws: str) -> str:
+    name = f"logs-{uuid.uuid4().hex}"
+    bucket = f"bucket-{uuid.uuid4().hex}"
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    boto3.client("firehose").create_delivery_stream(
+        DeliveryStreamName=name,
+        ExtendedS3DestinationConfiguration={
+            "RoleARN": "arn:aws:iam::123456789012:role/firehose",
+            "BucketARN": f"arn:aws:s3:::{bucket}",
+        },
+    )
+    return name
+
+
+@pytest.fixture(params=["fake", pytest.param("moto", marks=pytest.mark.integration)])
+def stream(request: pytest.FixtureRequest) -> str:
+    """A stream on each of the servers."""
+    name: str = request.getfixturevalue(f"{request.param}_stream")
+    return name
+
+
+def test_a_stream_that_exists_is_active(stream: str) -> None:
+    assert Firehose(AWS, stream).look() == "ACTIVE"
+
+
+def test_a_stream_that_is_missing_is_a_configuration_error(stream: str) -> None:
+    firehose = Firehose(AWS, "nobody")
+
+    with pytest.raises(ConfigError, match="ResourceNotFound"):
+        firehose.look()
+    assert isinstance(firehose.put([record(b"x")]).error, ConfigError)
+
+
+def test_records_are_accepted_in_order(stream: str) -> None:
+    given = (record(b"one\n"), record(b"\x00\xff" * 1000), record(b"x" * MAX_RECORD_BYTES))
+
+    outcome = Firehose(AWS, stream).put(given)
+
+    assert (outcome.accepted, outcome.failed, outcome.error) == (given, (), None)
+
+
+def test_the_fake_refuses_what_firehose_refuses(fake_stream: str) -> None:
+    firehose = Firehose(AWS, fake_stream)
+    too_large = [record(b"x" * (MAX_RECORD_BYTES + 1))]
+    too_many = [record(b"x")] * 501
+    too_much = [record(b"x" * MAX_RECORD_BYTES)] * 5
+
+    for refused in (too_large, too_many, too_much):
+        assert isinstance(firehose.put(refused).error, Permanent)
+        assert firehose.put(refused).accepted == ()
+
+
+def test_each_failure_says_whether_a_retry_helps(credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve("logs") as fake:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_FIREHOSE", fake.url)
+        firehose = Firehose(AWS, "logs")
+        for mode, kind in ((unavailable, Transient), (disconnect, Transient), (denied, ConfigError)):
+            fake.mode = mode
+            outcome = firehose.put([record(b"x")])
+            assert isinstance(outcome.error, kind)
+            assert outcome.accepted == ()
+        assert len(fake.calls) == 3  # one call each: botocore does not retry behind our back
+
+
+def test_a_partial_failure_names_the_records_that_failed(
+    credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve("logs") as fake:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_FIREHOSE", fake.url)
+        fake.mode = partial(2)
+        given = [record(b"%d" % number) for number in range(5)]
+
+        outcome = Firehose(AWS, "logs").put(given)
+
+    assert [failed.data for failed in outcome.failed] == [b"1", b"3"]
+    assert [accepted.data for accepted in outcome.accepted] == [b"0", b"2", b"4"]
+    assert "ServiceUnavailableException" in str(outcome.error)
+
+
+def test_nobody_listening_is_transient(credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve("logs") as fake:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_FIREHOSE", fake.url)
+    firehose = Firehose(AWS, "logs")
+
+    assert isinstance(firehose.put([record(b"x")]).error, Transient)

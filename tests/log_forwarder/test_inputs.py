@@ -1,0 +1,263 @@
+"""Files are found, told apart and read to their end, whatever is done to them meanwhile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from log_forwarder.batching import Record, Span
+from log_forwarder.checkpoints import Checkpoints
+from log_forwarder.framing import cut, cut_tail
+from log_forwarder.inputs.discovery import Globs
+from log_forwarder.inputs.files import HOT_SECONDS, FileInput
+from log_forwarder.inputs.tailed import TailedFile
+from sidecar.errors import ConfigError
+from sidecar.testing.fake_clock import FakeClock
+
+
+class Tail:
+    """Reads files as the reader does, and accepts at once what it read."""
+
+    def __init__(self, root: Path, clock: FakeClock | None = None) -> None:
+        self.root = root
+        self.clock = clock or FakeClock()
+        self.restarted: list[str] = []
+        self.checkpoints = Checkpoints(root / "state")
+        self.files = FileInput(
+            globs=Globs([f"{root}/logs/**"], excluded=root / "state"),
+            checkpoints=self.checkpoints,
+            monotonic=self.clock.monotonic,
+            on_restart=self.restarted.append,
+        )
+
+    def read(self) -> list[bytes]:
+        """Return the lines that are new."""
+        return [text for file in self.files.unread() for text in self._lines(file)]
+
+    def look(self) -> list[bytes]:
+        """Scan, then read."""
+        self.files.scan()
+        return self.read()
+
+    def stop(self) -> None:
+        self.files.close()
+        self.checkpoints.close()
+
+    def accept(self, file: TailedFile, start: int, end: int, marker: bytes) -> None:
+        assert file.known is not None
+        span = Span(
+            generation=file.known.generation, start=start, end=end, parts_after=0, marker=marker[-64:]
+        )
+        self.checkpoints.acknowledge([Record(data=b"x", spans=(span,), lines=1)])
+
+    def _lines(self, file: TailedFile) -> Iterator[bytes]:
+        data = self.files.read(file)
+        start = file.offset
+        pieces = list(cut(data, start=start, parts_before=0, limit_bytes=1000))
+        if pieces:
+            end = pieces[-1].end
+            file.hand_on(pieces[-1], data[: end - start])
+            self.accept(file, start, end, data[: end - start])
+        else:
+            file.waits_for_growth = True
+        yield from (piece.text for piece in pieces)
+
+
+@pytest.fixture
+def tail(tmp_path: Path) -> Iterator[Tail]:
+    (tmp_path / "logs").mkdir()
+    tail = Tail(tmp_path)
+    yield tail
+    tail.stop()
+
+
+@pytest.fixture
+def log(tail: Tail) -> Path:
+    return tail.root / "logs" / "a.log"
+
+
+def append(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
+def test_growth_is_read_once_and_only_whole_lines(tail: Tail, log: Path) -> None:
+    append(log, "one\ntw")
+    assert tail.look() == [b"one"]
+    append(log, "o\nthree\n")
+
+    assert tail.look() == [b"two", b"three"]
+    assert tail.look() == []
+
+
+def test_a_renamed_file_goes_on_and_its_successor_begins(tail: Tail, log: Path) -> None:
+    append(log, "one\n")
+    tail.look()
+    append(log, "two\n")
+    log.rename(log.with_name("a.log.1"))
+    append(log, "three\n")
+
+    assert sorted(tail.look()) == [b"three", b"two"]
+    assert tail.restarted == []
+
+
+def test_a_truncated_file_begins_again(tail: Tail, log: Path) -> None:
+    append(log, "one\ntwo\n")
+    tail.look()
+    log.write_text("new\n")
+
+    assert tail.look() == [b"new"]
+    assert tail.restarted == [str(log)]
+
+
+def test_a_file_truncated_and_grown_beyond_its_old_size_begins_again(tail: Tail, log: Path) -> None:
+    append(log, "one\n")
+    tail.look()
+    log.write_text("another first\nanother second\n")
+
+    assert tail.look() + tail.read() == [b"another first", b"another second"]
+
+
+def test_a_file_rewritten_at_the_same_size_begins_again(tail: Tail, log: Path) -> None:
+    append(log, "one\n")
+    tail.look()
+    os.utime(log, (0, 0))
+    log.write_text("two\n")
+
+    assert tail.look() + tail.read() == [b"two"]
+
+
+def test_a_file_removed_after_it_was_opened_is_read_to_its_end(tail: Tail, log: Path) -> None:
+    append(log, "one\n")
+    tail.files.scan()
+    with log.open("a") as writer:
+        log.unlink()
+        writer.write("last words\n")
+
+    assert tail.look() == [b"one", b"last words"]
+    assert [ended.unread_bytes for ended in tail.files.scan()] == [0]
+    assert len(tail.files) == 0
+
+
+def test_a_file_that_takes_a_removed_ones_inode_is_not_mistaken_for_it(tail: Tail, log: Path) -> None:
+    append(log, "one\n")
+    tail.look()
+    inode = log.stat().st_ino
+    tail.clock.advance(HOT_SECONDS + 1)
+    tail.look()  # cold: the descriptor is closed, so the number is free
+    log.unlink()
+    other = log.with_name("b.log")
+    append(other, "two\n")
+    if other.stat().st_ino != inode:
+        pytest.skip("this file system did not give the inode number to the next file")
+
+    assert tail.look() + tail.read() == [b"two"]
+
+
+def test_a_restart_goes_on_at_the_accepted_offset(tail: Tail, log: Path) -> None:
+    append(log, "one\n")
+    tail.look()
+    tail.stop()
+    append(log, "two\n")
+    again = Tail(tail.root)
+
+    assert again.look() == [b"two"]
+    assert again.restarted == []
+    again.stop()
+
+
+def test_a_file_replaced_while_nobody_looked_is_read_from_its_start(tail: Tail, log: Path) -> None:
+    append(log, "one\n")
+    tail.look()
+    tail.stop()
+    log.write_text("two\n")
+    again = Tail(tail.root)
+
+    assert again.look() + again.read() == [b"two"]
+    again.stop()
+
+
+def test_the_same_file_has_the_same_source_after_a_restart_and_another_after_truncation(
+    tail: Tail, log: Path
+) -> None:
+    def source(of: Tail) -> str:
+        (file,) = of.files
+        assert file.known is not None
+        return file.known.source
+
+    append(log, "one\n")
+    tail.look()
+    first = source(tail)
+    tail.stop()
+    again = Tail(tail.root)
+    again.look()
+    assert source(again) == first
+    log.write_text("x\n")
+    again.look()
+
+    assert source(again) != first
+    again.stop()
+
+
+def test_a_tail_that_is_flushed_is_the_unfinished_line(tail: Tail, log: Path) -> None:
+    append(log, "one\nunfinished")
+    tail.look()
+    tail.read()
+    assert list(tail.files.unfinished(idle_seconds=5)) == []
+    tail.clock.advance(6)
+    (file,) = tail.files.unfinished(idle_seconds=5)
+
+    assert cut_tail(tail.files.read(file), start=file.offset, parts_before=0).text == b"unfinished"
+
+
+def test_links_hidden_files_and_our_own_state_are_not_read(tail: Tail, log: Path) -> None:
+    append(log, "one\n")
+    (log.parent / "latest.log").symlink_to(log)
+    (log.parent / "2026").mkdir()
+    append(log.parent / "2026" / "b.log", "two\n")
+    (log.parent / "latest").symlink_to(log.parent / "2026")
+    append(log.parent / ".nfs0001", "three\n")
+    everything = Globs([f"{tail.root}/**", f"{tail.root}/logs/*.log"], excluded=tail.root / "state")
+
+    assert sorted(sighting.path for sighting in everything.scan()) == [
+        str(log.parent / "2026" / "b.log"),
+        str(log),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("*.log", ["a.log"]),
+        ("**/*.log", ["a.log", "d/b.log", "d/e/c.log"]),
+        ("d/**", ["d/b.log", "d/e/c.log", "d/e/c.txt"]),
+        ("**/e/*", ["d/e/c.log", "d/e/c.txt"]),
+        ("d/?/[c].*", ["d/e/c.log", "d/e/c.txt"]),
+        ("*/*.log", ["d/b.log"]),
+        ("a.log", ["a.log"]),
+        ("missing/**", []),
+    ],
+)
+def test_globs_mean_what_a_shell_means(tmp_path: Path, pattern: str, found: list[str]) -> None:
+    for name in ("a.log", "d/b.log", "d/e/c.log", "d/e/c.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    sightings = Globs([f"{tmp_path}/{pattern}"], excluded=tmp_path / "state").scan()
+
+    assert sorted(os.path.relpath(sighting.path, tmp_path) for sighting in sightings) == found
+
+
+def test_a_second_user_of_a_state_directory_is_refused(tail: Tail) -> None:
+    with pytest.raises(ConfigError, match="another log-forwarder holds it"):
+        Checkpoints(tail.root / "state")
+
+
+def test_a_damaged_state_file_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints.sqlite3").write_bytes(b"not a database" * 100)
+
+    with pytest.raises(ConfigError, match="Cannot use the offsets"):
+        Checkpoints(tmp_path)
