@@ -17,6 +17,15 @@ def matches_any(path: str, patterns: Sequence[str]) -> bool:
     return any(_matches(path, pattern) for pattern in patterns)
 
 
+def refuse_unusable(patterns: Sequence[str]) -> None:
+    """Raise ValueError for a pattern that means nothing, such as ``[z-a]``."""
+    for pattern in patterns:
+        try:
+            _compiled(pattern)
+        except re.error as err:
+            raise ValueError(f"{pattern!r} is not a usable glob: {err.msg}") from None
+
+
 def _matches(path: str, pattern: str) -> bool:
     names = path.split("/")
     wants_directory = pattern.endswith("/")

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from dags_agent.globs import refuse_unusable
 from sidecar.settings import JsonList, SidecarSettings
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
@@ -102,6 +103,12 @@ class DagsAgentSettings(SidecarSettings):
     @classmethod
     def _source_is_an_s3_url(cls, text: str) -> str:
         return str(SourceUrl.parse(text))
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _globs_are_usable(cls, patterns: list[str]) -> list[str]:
+        refuse_unusable(patterns)
+        return patterns
 
     @field_validator("publish")
     @classmethod
