@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 
 from demo.layout import Layout
@@ -24,13 +25,13 @@ def main() -> None:
     parser.add_argument(
         "--kill-sidecars", action="store_true", help="kill -9 each sidecar in the middle of its work"
     )
+    parser.add_argument("--home", type=Path, help="the demo's folder (default: .demo in the checkout)")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _as_interrupt)
-    sys.exit(_play(kill_sidecars=arguments.kill_sidecars))
+    sys.exit(_play(Layout.here(arguments.home), kill_sidecars=arguments.kill_sidecars))
 
 
-def _play(*, kill_sidecars: bool) -> int:
-    layout = Layout.here()
+def _play(layout: Layout, *, kill_sidecars: bool) -> int:
     timeline = Timeline(layout.container_logs)
     started = time.monotonic()
     try:

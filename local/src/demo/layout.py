@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +24,10 @@ class Layout:
     home: Path
 
     @classmethod
-    def here(cls) -> Layout:
+    def here(cls, home: Path | None = None) -> Layout:
         """Return the layout of the checkout whose ``.venv`` runs this program."""
         repository = Path(sys.prefix).parent
-        return cls(repository, repository / ".demo")
+        return cls(repository, (home or repository / ".demo").absolute())
 
     @property
     def airflow(self) -> Path:
@@ -54,6 +57,21 @@ class Layout:
     def passwords(self) -> Path:
         """Where standalone_init puts the UI's users."""
         return self.home / "efs" / "simple_auth_manager_passwords.json"
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the demo's folder for one demo at a time.
+
+        Raises:
+            RuntimeError: another demo holds it.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        with (self.home / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RuntimeError(f"another demo is running in {self.home}; end it first") from None
+            yield
 
     def prepare(self) -> None:
         """Empty the demo's folder and make its sub-folders."""

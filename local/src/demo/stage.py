@@ -59,6 +59,7 @@ def raised(layout: Layout, timeline: Timeline) -> Iterator[Stage]:
     """Start everything, yield it, end everything; also when the demo fails or is interrupted."""
     with ExitStack() as stack:
         timeline.waiting_for("starting PostgreSQL and the local cloud")
+        stack.enter_context(layout.claimed())
         layout.prepare()
         credentials = {
             "AWS_ACCESS_KEY_ID": "test",
