@@ -35,11 +35,12 @@ class RealEcs:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if self.process.poll() is None:
             self.process.terminate()
         self.wait()
-        end_recorded(self.directory / "processes.json", is_fresh=True)  # after a test that failed
+        if error is not None:  # what local_ecs failed to end must not outlive the test that says so
+            end_recorded(self.directory / "processes.json", is_fresh=True)
 
     def wait(self) -> tuple[int, str]:
         """Wait for its end; returns the exit code and what it said on stderr."""
