@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import pytest
-
 from log_forwarder.batching import Record
 from log_forwarder.checkpoints import Checkpoints
 from log_forwarder.inputs.discovery import Globs
@@ -32,6 +30,12 @@ class Unheard:
     def ended(self, path: str, *, unread_bytes: int) -> None: ...
 
     def looked(self, *, files: int, lag_bytes: int) -> None: ...
+
+    def restarted(self, path: str) -> None:
+        raise AssertionError(path)
+
+    def unreadable(self, path: str) -> None:
+        raise AssertionError(path)
 
 
 @dataclass
@@ -67,7 +71,7 @@ def plan(disk: Disk) -> list[Step]:
         globs=Globs([f"{disk.root}/logs/*.log"], excluded=disk.root / "state"),
         checkpoints=checkpoints,
         monotonic=FakeClock().monotonic,
-        on_restart=pytest.fail,
+        listener=Unheard(),
     )
     reader = Reader(
         files=files,

@@ -24,14 +24,21 @@ class Tail:
     def __init__(self, root: Path, clock: FakeClock | None = None) -> None:
         self.root = root
         self.clock = clock or FakeClock()
-        self.restarted: list[str] = []
+        self.replaced: list[str] = []
+        self.refused: list[str] = []
         self.checkpoints = Checkpoints(root / "state")
         self.files = FileInput(
             globs=Globs([f"{root}/logs/**"], excluded=root / "state"),
             checkpoints=self.checkpoints,
             monotonic=self.clock.monotonic,
-            on_restart=self.restarted.append,
+            listener=self,
         )
+
+    def restarted(self, path: str) -> None:
+        self.replaced.append(path)
+
+    def unreadable(self, path: str) -> None:
+        self.refused.append(path)
 
     def read(self) -> list[bytes]:
         """Return the lines that are new."""
@@ -101,7 +108,7 @@ def test_a_renamed_file_goes_on_and_its_successor_begins(tail: Tail, log: Path) 
     append(log, "three\n")
 
     assert sorted(tail.look()) == [b"three", b"two"]
-    assert tail.restarted == []
+    assert tail.replaced == []
 
 
 def test_a_truncated_file_begins_again(tail: Tail, log: Path) -> None:
@@ -110,7 +117,7 @@ def test_a_truncated_file_begins_again(tail: Tail, log: Path) -> None:
     log.write_text("new\n")
 
     assert tail.look() == [b"new"]
-    assert tail.restarted == [str(log)]
+    assert tail.replaced == [str(log)]
 
 
 def test_a_file_truncated_and_grown_beyond_its_old_size_begins_again(tail: Tail, log: Path) -> None:
@@ -165,7 +172,7 @@ def test_a_restart_goes_on_at_the_accepted_offset(tail: Tail, log: Path) -> None
     again = Tail(tail.root)
 
     assert again.look() == [b"two"]
-    assert again.restarted == []
+    assert again.replaced == []
     again.stop()
 
 
@@ -211,6 +218,18 @@ def test_a_tail_that_is_flushed_is_the_unfinished_line(tail: Tail, log: Path) ->
     (file,) = tail.files.unfinished(idle_seconds=5)
 
     assert cut_tail(tail.files.read(file), start=file.offset, parts_before=0).text == b"unfinished"
+
+
+def test_a_file_that_cannot_be_opened_is_told_once_and_read_when_it_can(
+    tail: Tail, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(log, "one\n")
+    with monkeypatch.context() as patched:
+        patched.setattr("log_forwarder.inputs.files.open_same", lambda _file: None)  # root may open anything
+        assert [tail.look(), tail.look(), tail.look()] == [[], [], []]
+
+    assert tail.refused == [str(log)]
+    assert tail.look() == [b"one"]
 
 
 def test_links_hidden_files_and_our_own_state_are_not_read(tail: Tail, log: Path) -> None:

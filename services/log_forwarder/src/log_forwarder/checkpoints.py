@@ -106,6 +106,7 @@ class Checkpoints:
             self._db.executescript(_SCHEMA)
             self._instance = self._read_instance()
             self._purge()
+            self._db.execute("UPDATE instance SET id = id")  # a full volume is found now, not after sending
         except sqlite3.Error as err:
             self._lock_file.close()
             raise ConfigError(

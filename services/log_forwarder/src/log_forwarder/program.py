@@ -116,7 +116,7 @@ class LogForwarder:
             globs=Globs(self._settings.tail, excluded=self._settings.state_dir),
             checkpoints=checkpoints,
             monotonic=self._runtime.clock.monotonic,
-            on_restart=self._events.restarted,
+            listener=self._events,
         )
         reader = Reader(
             files=files,
@@ -204,7 +204,8 @@ class LogForwarder:
         if has_ended and not left_bytes:
             self._events.finished()
             return EXIT_OK
-        why = str(work.sender.trouble or "there was not enough time")
+        slow = "there was not enough time" if not has_ended else "some files cannot be read"
+        why = str(work.sender.trouble or slow)
         self._events.left_behind(left_bytes=left_bytes, why=why)
         return EXIT_LEFT_BEHIND
 

@@ -75,8 +75,8 @@ class Pump:
         return not any(thread.is_alive() for thread in self._threads)
 
     def left_bytes(self) -> int:
-        """Return how many bytes of the files were not accepted. Only after :meth:`join`."""
-        return self._files.lag_bytes()
+        """Return how many bytes that the files held at the last look were not accepted."""
+        return self._reader.left_bytes()
 
     def _read(self) -> None:
         while not self._finish.is_set():

@@ -106,6 +106,10 @@ class Reader:
         self.scan()
         self._targets = {file: file.size_bytes for file in self._files}
 
+    def left_bytes(self) -> int:
+        """Return how much of what was there at the last look is not accepted."""
+        return self._files.lag_bytes(up_to=self._targets)
+
     def finish_step(self) -> bool:
         """Read on, without looking for more; return True once all was handed on and sealed.
 

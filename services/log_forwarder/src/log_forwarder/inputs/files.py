@@ -8,8 +8,9 @@ uploads and removes is still read to its end.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from log_forwarder.checkpoints import HEAD_BYTES, Checkpoints
 from log_forwarder.inputs.descriptors import descriptors_for_files, is_deleted, open_same
@@ -18,6 +19,7 @@ from log_forwarder.inputs.tailed import TailedFile, continues
 
 READ_BYTES = 1024 * 1024  # more than the longest piece and its newline, or a long line would never move
 HOT_SECONDS = 60.0
+_TELL_AFTER_FAILED_OPENS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,16 @@ class Ended:
     unread_bytes: int
 
 
+class Listener(Protocol):
+    """Who is told about unusual files."""
+
+    def restarted(self, path: str) -> None:
+        """A file was truncated, or another one has its place; it is read from its start."""
+
+    def unreadable(self, path: str) -> None:
+        """A file is there and cannot be opened; it will be tried again."""
+
+
 class FileInput:
     """Follows what the globs name. Used by one thread.
 
@@ -35,7 +47,7 @@ class FileInput:
         globs: what to look for.
         checkpoints: where to go on, and how far each file was accepted.
         monotonic: the time, in seconds.
-        on_restart: told the path of a file that was truncated or replaced in place.
+        listener: who is told about unusual files.
     """
 
     def __init__(
@@ -44,12 +56,12 @@ class FileInput:
         globs: Globs,
         checkpoints: Checkpoints,
         monotonic: Callable[[], float],
-        on_restart: Callable[[str], None],
+        listener: Listener,
     ) -> None:
         self._globs = globs
         self._checkpoints = checkpoints
         self._monotonic = monotonic
-        self._on_restart = on_restart
+        self._listener = listener
         self._files: dict[tuple[int, int], TailedFile] = {}
         self._open_files = 0
         self._open_files_max = descriptors_for_files()
@@ -103,7 +115,7 @@ class FileInput:
         is_kept_open = file.descriptor is not None
         descriptor = file.descriptor if file.descriptor is not None else open_same(file)
         if descriptor is None:
-            file.could_not_open = True
+            self._note_failed_open(file)
             return b""
         try:
             return self._read(file, descriptor)
@@ -112,9 +124,19 @@ class FileInput:
                 file.is_proven = False
                 os.close(descriptor)
 
-    def lag_bytes(self) -> int:
-        """Return how many bytes are in the files and not accepted yet."""
-        return sum(max(0, file.size_bytes - self._accepted(file)) for file in list(self._files.values()))
+    def lag_bytes(self, *, up_to: Mapping[TailedFile, int] | None = None) -> int:
+        """Return how many bytes are in the files and not accepted yet.
+
+        Args:
+            up_to: count only bytes before these offsets; a file that is not named counts nothing.
+        """
+        return sum(
+            max(
+                0,
+                min(file.size_bytes, up_to.get(file, 0) if up_to else file.size_bytes) - self._accepted(file),
+            )
+            for file in list(self._files.values())
+        )
 
     def close(self) -> None:
         """Close every descriptor."""
@@ -125,6 +147,7 @@ class FileInput:
         file.size_bytes = os.fstat(descriptor).st_size
         if not continues(file, descriptor):
             self._restart(file)
+        file.failed_opens = 0
         file.looked_at()
         data = os.pread(descriptor, len(file.marker) + READ_BYTES, file.offset - len(file.marker))
         if not data.startswith(file.marker):  # truncated or rewritten
@@ -155,10 +178,17 @@ class FileInput:
                 break
         return file
 
+    def _note_failed_open(self, file: TailedFile) -> None:
+        """Leave a file until the next scan; one that is still named then is not just being removed."""
+        file.could_not_open = True
+        file.failed_opens += 1
+        if file.failed_opens == _TELL_AFTER_FAILED_OPENS:
+            self._listener.unreadable(file.path)
+
     def _restart(self, file: TailedFile) -> None:
         """Begin a new generation: the file was truncated, or its inode belongs to another file now."""
         if file.known is not None:
-            self._on_restart(file.path)
+            self._listener.restarted(file.path)
             self._checkpoints.forget(file.known.generation)
         file.restart()
 

@@ -32,6 +32,7 @@ class TailedFile:
         is_named: whether the last scan found it.
         waits_for_growth: what is unread was seen to be an unfinished line; nothing to do until it grows.
         could_not_open: the last try failed; the next scan tries again.
+        failed_opens: tries in a row that failed.
     """
 
     path: str
@@ -49,6 +50,7 @@ class TailedFile:
     is_named: bool = True
     waits_for_growth: bool = False
     could_not_open: bool = False
+    failed_opens: int = 0
     _has_changed: bool = True
 
     @property
