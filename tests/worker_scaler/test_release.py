@@ -215,10 +215,10 @@ class AnyDay(RuleBasedStateMachine):
             for one in world.workers
             if world.busy.get(one, 0) + world.receiving.get(one, 0) < self.policy.tasks_per_worker
         )
-        if free and world.queued:
+        if free:
             taker = data.draw(st.sampled_from(free))
             world.receiving[taker] = world.receiving.get(taker, 0) + 1
-            world.queued -= 1
+            world.queued = max(0, world.queued - 1)  # when nothing waited, it was queued this moment
 
     @rule()
     def workers_report_their_tasks_as_running(self) -> None:
@@ -234,7 +234,11 @@ class AnyDay(RuleBasedStateMachine):
             if not self.world.busy[which]:
                 del self.world.busy[which]
 
-    @rule(is_down=st.booleans())
+    @rule()
+    def all_running_tasks_end(self) -> None:
+        self.world.busy.clear()
+
+    @rule(is_down=st.sampled_from([True, False, False]))
     def the_database_goes_or_comes_back(self, is_down: bool) -> None:
         self.world.is_reading_down = is_down
 
@@ -242,18 +246,28 @@ class AnyDay(RuleBasedStateMachine):
     def the_scaler_restarts(self) -> None:
         self.memory = Memory()
 
-    @rule(lost=st.sampled_from([None, 0, 1, 2]))
-    def the_scaler_ticks(self, lost: int | None) -> None:
-        """Decide and act on one consistent look; calls may fail from some step on."""
-        decision = decide(self.policy, self.world.look(), self.world.read(), self.memory, now=self.world.now)
-        self.memory = decision.memory
-        for step in decision.steps[:lost]:
-            self.world.do(step)
-        self.world.pass_time()
+    @rule(ticks=st.integers(1, 4))
+    def the_scaler_ticks(self, ticks: int) -> None:
+        for _ in range(ticks):
+            self._tick()
+            self.world.settle()
+
+    @rule(done=st.integers(0, 2))
+    def a_tick_is_cut_off(self, done: int) -> None:
+        """The calls fail from some step on."""
+        self._tick(done)
 
     @rule()
     def ecs_catches_up(self) -> None:
         self.world.settle()
+
+    def _tick(self, steps: int | None = None) -> None:
+        """Decide and act on one consistent look."""
+        decision = decide(self.policy, self.world.look(), self.world.read(), self.memory, now=self.world.now)
+        self.memory = decision.memory
+        for step in decision.steps[:steps]:
+            self.world.do(step)
+        self.world.pass_time()
 
     @invariant()
     def no_busy_worker_was_killed(self) -> None:
