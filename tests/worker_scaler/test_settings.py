@@ -80,6 +80,13 @@ def test_a_source_that_does_not_work_yet_is_refused_clearly(source: str) -> None
     assert "the only source is 'database'" in problems(environment(WORKER_SCALER_SOURCE=source))
 
 
+@pytest.mark.parametrize("name", ["API_URL", "API_USERNAME", "API_PASSWORD", "COMMAND"])
+def test_a_setting_of_another_source_is_refused_not_ignored(name: str) -> None:
+    said = problems(environment(**{f"WORKER_SCALER_{name}": "hunter22"}))
+
+    assert f"WORKER_SCALER_{name}: is not supported yet" in said
+
+
 def test_exactly_one_way_to_the_database_is_needed() -> None:
     both = environment(WORKER_SCALER_DATABASE_SECRET_ID="airflow/db")
     none = {name: value for name, value in environment().items() if "DATABASE" not in name}

@@ -75,6 +75,11 @@ class WorkerScalerSettings(SidecarSettings):
     database_secret_id: str | None = Field(
         default=None, description="Secrets Manager secret that holds that URL, or an RDS secret's JSON"
     )
+    api_url: str | None = Field(default=None, description="For source `rest`; refused yet")
+    api_username: str | None = Field(default=None, description="For source `rest`; refused yet")
+    api_password: SecretStr | None = Field(default=None, description="For source `rest`; refused yet")
+    api_password_secret_id: str | None = Field(default=None, description="For source `rest`; refused yet")
+    command: str | None = Field(default=None, description="For source `command`; refused yet")
     interval_seconds: float = Field(default=10.0, gt=0, description="From the start of one tick to the next")
     dry_run: bool = Field(default=False, description="Decide and tell, change nothing")
     statement_timeout_seconds: float = Field(
@@ -101,6 +106,13 @@ class WorkerScalerSettings(SidecarSettings):
         if source != "database":
             raise ValueError("is not supported yet; the only source is 'database'")
         return source
+
+    @field_validator("api_url", "api_username", "api_password", "api_password_secret_id", "command")
+    @classmethod
+    def _belongs_to_the_source(cls, value: object) -> object:
+        if value is not None:
+            raise ValueError("is not supported yet: it belongs to a source other than 'database'")
+        return value
 
     @field_validator("fleets")
     @classmethod
