@@ -118,13 +118,13 @@ def test_the_first_signal_finishes_and_exits_0(tmp_path: Path, order: signal.Sig
         running.end()
 
 
-def test_work_that_does_not_end_is_cancelled_at_the_stop_timeout(tmp_path: Path) -> None:
+def test_work_that_does_not_end_is_cancelled_at_the_stop_timeout_and_counts_as_failed(tmp_path: Path) -> None:
     running = Running(tmp_path / "out", TOY_TARGET="deaf", TOY_HTTP_PORT="0", TOY_STOP_TIMEOUT_SECONDS="0.2")
     try:
         running.says("started")
         running.process.send_signal(signal.SIGTERM)
-        running.process.wait(10)
 
+        assert running.process.wait(10) == 1
         running.says("stopped")
     finally:
         running.end()

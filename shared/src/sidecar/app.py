@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 from sidecar import logs
 from sidecar.aws import Aws
 from sidecar.clock import Clock, Stop, SystemClock
-from sidecar.errors import EXIT_CRASH, EXIT_OK, SidecarError
+from sidecar.errors import EXIT_CRASH, SidecarError
 from sidecar.health import Health
 from sidecar.http import HttpServer, Route
 from sidecar.loop import Pace, Tick, every
@@ -223,7 +223,7 @@ async def _supervise(
     finally:
         if http is not None:
             http.stop()
-    return EXIT_OK if work.cancelled() else work.result()
+    return EXIT_CRASH if work.cancelled() else work.result()
 
 
 def _listen_for_signals(loop: asyncio.AbstractEventLoop, runtime: Runtime) -> None:

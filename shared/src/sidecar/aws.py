@@ -10,7 +10,6 @@ import json
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -24,6 +23,7 @@ from botocore.exceptions import (
 from sidecar.errors import ConfigError, Permanent, SidecarError, Transient
 
 if TYPE_CHECKING:
+    import boto3
     from aiobotocore.session import AioSession
 
 # botocore's defaults (60 s, 5 attempts) can hold a caller for five minutes.
@@ -51,6 +51,8 @@ class Aws:
     @cached_property
     def session(self) -> boto3.session.Session:
         """The boto3 session. Typed by ``types-boto3``: ask it for clients directly."""
+        import boto3  # noqa: PLC0415 - a quarter of a second that a command without AWS need not pay
+
         return boto3.session.Session()
 
     @cached_property

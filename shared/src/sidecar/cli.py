@@ -66,7 +66,10 @@ def _parser(sidecar: Sidecar[Any]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {installed_version(sidecar.name)}")
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND")
-    for name, meaning in (("run", "work until told to stop (default)"), ("once", "do the job once and exit")):
+    for name, meaning in (
+        ("run", "work until done or told to stop (default)"),
+        ("once", "do the job once and exit"),
+    ):
         verb = verbs.add_parser(name, help=meaning, allow_abbrev=False)
         if sidecar.can_dry_run:
             verb.add_argument("--dry-run", action="store_true", help="say what would be done, change nothing")

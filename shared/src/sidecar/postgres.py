@@ -23,6 +23,10 @@ _REFUSED_LOGIN = ("28P01", "28000")  # https://www.postgresql.org/docs/current/e
 _ABSENT_DATABASE = "3D000"
 
 
+class LoginRefusedError(ConfigError):
+    """User or password are wrong, also after the secret was read again."""
+
+
 class Database:
     """A PostgreSQL database named by an SQLAlchemy-style URL or by a secret that holds one.
 
@@ -82,7 +86,7 @@ class Database:
     def _explain(self, err: psycopg.OperationalError) -> ConfigError | Transient:
         why = mask(" ".join(str(err).split()))
         if _is_refused_login(err):
-            return ConfigError(
+            return LoginRefusedError(
                 "The database refused the login",
                 why=why,
                 remedy=f"Correct the user or password in {self._source.source}",

@@ -13,7 +13,7 @@ import psycopg
 from sidecar.clock import Clock, Stop
 from sidecar.errors import ConfigError, Transient
 from sidecar.loop import backoff_seconds
-from sidecar.postgres import Database
+from sidecar.postgres import Database, LoginRefusedError
 from sidecar.secrets import Secret, mask
 from standalone_init.errors import DatabaseUnreachable, LoginRefused, TryAgain
 
@@ -22,7 +22,6 @@ _STATEMENT_TIMEOUT = "-c statement_timeout=15000"  # milliseconds; these are sma
 _READ_ONLY = f"{_STATEMENT_TIMEOUT} -c default_transaction_read_only=on"
 _RETRY_FIRST_SECONDS = 0.5
 _RETRY_MAX_SECONDS = 10.0
-_REFUSED_LOGIN = "refused the login"
 
 
 class AirflowDatabase:
@@ -85,10 +84,8 @@ class AirflowDatabase:
         while True:
             try:
                 return stack.enter_context(self._database.connect(options=options))
-            except ConfigError as err:
-                if _REFUSED_LOGIN in err.what:
-                    raise LoginRefused(err.what, why=err.why, remedy=err.remedy) from None
-                raise
+            except LoginRefusedError as err:
+                raise LoginRefused(err.what, why=err.why, remedy=err.remedy) from None
             except Transient as err:
                 failures += 1
                 pause = backoff_seconds(
