@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -126,7 +127,7 @@ def serve(*streams: str) -> Iterator[FakeFirehose]:
     class Handler(_Handler):
         firehose = fake
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     fake.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -140,12 +141,23 @@ def serve(*streams: str) -> Iterator[FakeFirehose]:
         server.server_close()
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A forwarder that is killed resets its connection: no news. Anything else is."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # passed on as it came
+
+
 class _Handler(BaseHTTPRequestHandler):
     firehose: ClassVar[FakeFirehose]
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body_bytes = int(self.headers["Content-Length"])
+        body = self.rfile.read(body_bytes)
+        if len(body) < body_bytes:
+            self.close_connection = True  # the forwarder was killed while it sent
+            return
         request = json.loads(body)
         if request["DeliveryStreamName"] not in self.firehose.streams:
             self._answer(400, {"__type": "ResourceNotFoundException", "message": "Firehose not found"})

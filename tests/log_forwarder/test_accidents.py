@@ -120,7 +120,7 @@ def test_sigterm_ships_what_was_just_written_and_exits_0(world: World) -> None:
 def test_sigterm_during_an_outage_exits_3_in_time_and_the_next_start_goes_on(world: World) -> None:
     world.firehose.mode = unavailable
     log = world.log("a.log", range(100))
-    forwarder = world.start(STOP_TIMEOUT_SECONDS="2")
+    forwarder = world.start(STOP_TIMEOUT_SECONDS="1")
     wait_until(lambda: world.firehose.calls, "a refused call")
 
     assert forwarder.terminate() == 3
