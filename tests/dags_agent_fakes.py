@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -101,11 +102,19 @@ def unwell(_key: str) -> None:
 class Agent:
     """A cycle on a real directory, with a source and a clock that the test owns."""
 
-    target: Path
+    settings: DagsAgentSettings
+    runtime: Runtime
     source: FakeSource
     clock: FakeClock
-    telemetry: Telemetry
     cycle: Cycle
+
+    @property
+    def target(self) -> Path:
+        return self.settings.target
+
+    @property
+    def telemetry(self) -> Telemetry:
+        return self.runtime.telemetry
 
     def files(self) -> dict[str, bytes]:
         """What a reader finds."""
@@ -139,14 +148,16 @@ def an_agent(
         stop=Stop(),
         telemetry=telemetry,
         health=Health(clock),
-        rng=random.Random(0),
+        rng=random.Random(0),  # noqa: S311 - jitter
         environ={},
         dry_run=bool(settings.pop("dry_run", False)),
     )
-    values = {"source": f"s3://{BUCKET}/{PREFIX}", "target": target, "max_concurrency": 4} | settings
-    cycle = Cycle(DagsAgentSettings.model_validate(values), runtime, source, Events(telemetry))
+    checked = DagsAgentSettings.model_validate(
+        {"source": f"s3://{BUCKET}/{PREFIX}", "target": target, "max_concurrency": 4} | settings
+    )
+    cycle = Cycle(checked, runtime, source, Events(telemetry))
     try:
-        yield Agent(target=target, source=source, clock=clock, telemetry=telemetry, cycle=cycle)
+        yield Agent(settings=checked, runtime=runtime, source=source, clock=clock, cycle=cycle)
     finally:
         cycle.close()
 
@@ -155,6 +166,15 @@ def tree(root: Path) -> dict[str, bytes]:
     """Every file below ``root``, resolved once as a reader that wants one release does it."""
     top = root.resolve(strict=True)
     return {str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing when a client that was killed on purpose does not read its answer."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # stubs: a socket
 
 
 class SlowS3:
@@ -176,8 +196,7 @@ class SlowS3:
         self._open = threading.Event()
         self._lock = threading.Lock()
         handler = type("Handler", (_S3Handler,), {"s3": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -233,11 +252,12 @@ class _S3Handler(BaseHTTPRequestHandler):
         if self.s3.failing_page is not None and first == self.s3.failing_page * self.s3.page_size:
             self._answer(500, b"<Error><Code>InternalError</Code></Error>")
             return
-        keys = sorted(key for key in self.s3.objects if key.startswith(query["prefix"][0]))
+        objects = self.s3.objects  # one state for the whole page: the test may set another meanwhile
+        keys = sorted(key for key in objects if key.startswith(query["prefix"][0]))
         page = keys[first : first + self.s3.page_size]
         following = first + self.s3.page_size
         has_more = following < len(keys)
-        contents = "".join(self._contents(key) for key in page)
+        contents = "".join(_contents(key, objects[key]) for key in page)
         token = f"<NextContinuationToken>{following}</NextContinuationToken>" if has_more else ""
         text = (
             '<?xml version="1.0" encoding="UTF-8"?>'
@@ -247,18 +267,18 @@ class _S3Handler(BaseHTTPRequestHandler):
         )
         self._answer(200, text.encode(), {"Content-Type": "application/xml"})
 
-    def _contents(self, key: str) -> str:
-        content = self.s3.objects[key]
-        encoded = quote(key, safe="/").replace("%20", "+")  # S3 writes a space as a plus
-        return (
-            f"<Contents><Key>{encoded}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
-            f"<ETag>{escape(etag_of(content))}</ETag><Size>{len(content)}</Size>"
-            "<StorageClass>STANDARD</StorageClass></Contents>"
-        )
-
     def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+
+def _contents(key: str, content: bytes) -> str:
+    encoded = quote(key, safe="/").replace("%20", "+")  # S3 writes a space as a plus
+    return (
+        f"<Contents><Key>{encoded}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+        f"<ETag>{escape(etag_of(content))}</ETag><Size>{len(content)}</Size>"
+        "<StorageClass>STANDARD</StorageClass></Contents>"
+    )

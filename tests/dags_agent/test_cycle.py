@@ -178,7 +178,7 @@ async def test_an_object_replaced_after_the_listing_voids_it_and_versions_never_
         nonlocal replaced
         if len(agent.source.opened) == 2 and not replaced:
             replaced = True
-            agent.source.set({path: b"V = 7\n" for path in ONE})
+            agent.source.set(dict.fromkeys(ONE, b"V = 7\n"))
 
     agent.source.on_open = replace_once
     await agent.cycle.sync()
@@ -397,9 +397,11 @@ async def test_a_current_that_is_not_ours_is_explained_and_left_alone(start: Sta
 async def test_a_target_whose_parent_is_not_there_is_a_configuration_error(tmp_path: Path) -> None:
     source = FakeSource()
     source.set(ONE)
-    with an_agent(tmp_path / "not/mounted", source) as agent:
-        with pytest.raises(ConfigError, match="volume is mounted"):
-            await agent.cycle.sync()
+    with (
+        an_agent(tmp_path / "not/mounted", source) as agent,
+        pytest.raises(ConfigError, match="volume is mounted"),
+    ):
+        await agent.cycle.sync()
 
 
 async def test_a_dry_run_touches_nothing(start: Start) -> None:

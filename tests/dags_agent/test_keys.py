@@ -6,8 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 from dags_agent_fakes import PREFIX, listed
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from dags_agent.errors import Reason, Refused
 from dags_agent.globs import matches_any, refuse_unusable
@@ -57,12 +56,14 @@ def test_two_keys_never_become_one_path(tails: list[str]) -> None:
         "a//b.py",
         "./a.py",
         "a/.",
-        "a\0b",
+        "a\x00b",
         "a\nb",
         "a\x7fb",
         "a\u2028b",
-    ]
-    + ["n" * (NAME_BYTES_MAX + 1), "é" * 128, "\ud800"],
+        "n" * (NAME_BYTES_MAX + 1),
+        "é" * 128,
+        "\ud800",
+    ],
 )
 def test_an_unsafe_key_refuses_the_publish_and_is_named(tail: str) -> None:
     with pytest.raises(Refused) as refused:

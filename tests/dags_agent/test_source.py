@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import boto3
 import pytest
@@ -75,7 +76,11 @@ def _connect_to_slow() -> AbstractAsyncContextManager[Source]:
 
 @pytest.fixture(params=["fake", "moto", "slow"])
 def server(request: pytest.FixtureRequest, aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    makers = {"fake": _fake, "moto": _moto, "slow": lambda: _slow(monkeypatch)}
+    makers: dict[str, Callable[[], Iterator[Server]]] = {
+        "fake": _fake,
+        "moto": _moto,
+        "slow": partial(_slow, monkeypatch),
+    }
     for made in makers[request.param]():
         for key, content in FILES.items():
             made.put(key, content)
