@@ -67,7 +67,10 @@ demo: .venv/.ready .airflow/.ready ## run the main job on real Airflow, on this 
 
 .PHONY: test
 test: .venv/.ready .airflow/.ready ## run every test a machine without Docker can run
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@echo "test: units and integrations, in parallel"
+	@$(BIN)/python -m pytest -m "not system" --numprocesses auto $(PYTEST_ARGS)
+	@echo "test: whole systems on real Airflow, one after the other"
+	@$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
 
 test-%: .venv/.ready ## run the tests of one folder, e.g. make test-worker_scaler
 	@$(BIN)/python -m pytest tests/$* $(PYTEST_ARGS)

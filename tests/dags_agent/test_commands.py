@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from dags_agent_fakes import Agent, FakeSource, an_agent
 
 from dags_agent import commands
 from dags_agent.layout import Layout
 from dags_agent.state import read_hold, read_superseded
 from sidecar.errors import Permanent, Transient
+
+from .fakes import Agent, FakeSource, an_agent
 
 Rollback = Callable[..., int]
 

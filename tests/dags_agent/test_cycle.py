@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dags_agent_fakes import PREFIX, Agent, FakeSource, an_agent, unwell
 
 from dags_agent import publish
 from dags_agent.errors import Fenced, Reason, Refused
@@ -19,6 +18,8 @@ from dags_agent.manifest import Manifest
 from dags_agent.state import lift_hold, place_hold
 from sidecar.errors import ConfigError, Transient
 from sidecar.testing.fake_clock import FakeClock
+
+from .fakes import PREFIX, Agent, FakeSource, an_agent, unwell
 
 ONE = {"a.py": b"V = 1\n", "lib/b.py": b"V = 1\n", "c.sql": b"select 1"}
 TWO = ONE | {"a.py": b"V = 2\n"}

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 import pytest
-from dags_agent_fakes import PREFIX, listed
 from hypothesis import given, strategies as st
 
 from dags_agent.errors import Reason, Refused
 from dags_agent.globs import matches_any, refuse_unusable
 from dags_agent.keys import NAME_BYTES_MAX, relative_path, to_listing
 from dags_agent.listing import Listed
+
+from .fakes import PREFIX, listed
 
 hostile = st.lists(
     st.sampled_from(["..", ".", "", "a", "b.py", "\0", "\n", "~", "…", "\\", "é"]) | st.text(max_size=5),

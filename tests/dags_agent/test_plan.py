@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from dags_agent_fakes import NOON, listing_of
 from hypothesis import given, strategies as st
 
 from dags_agent.errors import Reason, Refused
@@ -25,6 +24,8 @@ from dags_agent.plan import (
     make_plan,
     to_retire,
 )
+
+from .fakes import NOON, listing_of
 
 POLICY = Policy(max_delete_fraction=1.0, keep_releases=3, keep=timedelta(hours=24), must_compile=False)
 names = st.sampled_from(["a.py", "b.py", "lib/c.py", "lib/d.sql", "e"])

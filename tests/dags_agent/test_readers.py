@@ -6,10 +6,10 @@ import os
 import threading
 from pathlib import Path
 
-from dags_agent_fakes import FakeSource, an_agent
+from .fakes import FakeSource, an_agent
 
 FILES = 12
-PUBLISHES = 60
+PUBLISHES = 40
 
 
 class Watcher(threading.Thread):

@@ -11,7 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from dags_agent_fakes import FakeSource, listing_of, tree
 
 from dags_agent.disk import observe
 from dags_agent.fetch import Fetcher
@@ -21,6 +20,8 @@ from dags_agent.publish import Publisher
 from sidecar.clock import Stop
 from sidecar.testing.fake_clock import FakeClock
 from sidecar.testing.replay import run_every_prefix
+
+from .fakes import FakeSource, listing_of, tree
 
 OLD = {"a.py": b"VERSION = 1", "lib/b.py": b"VERSION = 1", "gone/c.py": b"VERSION = 1", "same.sql": b"select"}
 NEW = {"a.py": b"VERSION = 2", "lib/b.py": b"VERSION = 2", "new/d.py": b"VERSION = 2", "same.sql": b"select"}

@@ -10,7 +10,6 @@ from functools import partial
 
 import boto3
 import pytest
-from dags_agent_fakes import BUCKET, PREFIX, FakeSource, SlowS3, etag_of
 
 from dags_agent.errors import SourceChanged
 from dags_agent.keys import to_listing
@@ -18,6 +17,8 @@ from dags_agent.settings import SourceUrl
 from dags_agent.source import Source, connect
 from sidecar.aws import Aws
 from sidecar.errors import ConfigError, Transient
+
+from .fakes import BUCKET, PREFIX, FakeSource, SlowS3, etag_of
 
 FILES = {
     "dags/a b+c%20d.py": b"1",

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from log_forwarder_fakes import FakeFirehose, serve
-from log_forwarder_world import STREAM, World
 
 from sidecar.testing.plugin import Finished, SidecarProcess
+
+from .fakes import FakeFirehose, serve
+from .world import STREAM, World
 
 
 @pytest.fixture

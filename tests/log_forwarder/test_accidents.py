@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from log_forwarder_fakes import denied, disconnect, ok, partial, unavailable
-from log_forwarder_world import World
 
 from sidecar.testing.waiting import wait_until
+
+from .fakes import denied, disconnect, ok, partial, unavailable
+from .world import World
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from log_forwarder_fakes import denied
-from log_forwarder_world import World
 
 from log_forwarder.settings import ForwarderSettings
 from sidecar.errors import ConfigError
 from sidecar.testing.plugin import Finished
 from sidecar.testing.waiting import wait_until
+
+from .fakes import denied
+from .world import World
 
 
 def complaint(done: Finished) -> str:

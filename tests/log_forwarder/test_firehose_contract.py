@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
-from log_forwarder_fakes import denied, disconnect, partial, serve, unavailable
 
 from log_forwarder.batching import MAX_RECORD_BYTES, Record, Span
 from log_forwarder.firehose import Firehose
 from sidecar.aws import Aws
 from sidecar.errors import ConfigError, Permanent, Transient
+
+from .fakes import denied, disconnect, partial, serve, unavailable
 
 AWS = Aws(service="log-forwarder", version="0")
 

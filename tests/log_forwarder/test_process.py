@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from log_forwarder_fakes import ok, unavailable
-from log_forwarder_world import World
 
 from log_forwarder.ecs import read_metadata
 from sidecar.testing.waiting import wait_until
+
+from .fakes import ok, unavailable
+from .world import World
 
 
 def free_port() -> int:

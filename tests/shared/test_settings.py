@@ -3,9 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from shared.toy import ToySettings
 
 from sidecar.errors import ConfigError
+
+from .toy import ToySettings
 
 
 def problems(environ: dict[str, str]) -> tuple[str, ...]:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from standalone_init_fakes import FakeAirflow, install
 
 from sidecar.testing.plugin import Finished
+
+from .fakes import FakeAirflow, install
 
 
 @pytest.fixture

@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from standalone_init_fakes import REVISIONS, VERSION, FakeAirflow
 
 from sidecar.clock import SystemClock
 from sidecar.errors import ConfigError
 from standalone_init.airflow_cli import AirflowCli
 from standalone_init.airflow_config import AirflowConfig
+
+from .fakes import REVISIONS, VERSION, FakeAirflow
 
 
 def cli(airflow: FakeAirflow, command: str = "airflow", python: Path | None = None) -> AirflowCli:

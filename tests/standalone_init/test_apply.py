@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 import boto3
 import psycopg
 import pytest
-from standalone_init_fakes import REVISIONS, FakeAirflow
 
 from sidecar.testing.plugin import Finished, SidecarProcess
 from sidecar.testing.waiting import wait_until
+
+from .fakes import REVISIONS, FakeAirflow
 
 Run = Callable[..., Finished]
 Start = Callable[..., SidecarProcess]

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from standalone_init_fakes import REVISIONS, FakeAirflow
 
 from local_cloud.postgres import Postgres
 from sidecar.clock import Stop, SystemClock
@@ -35,6 +34,8 @@ from standalone_init.reading import read
 from standalone_init.revisions import Chain
 from standalone_init.state import DatabaseState, Image, StateClass, classify
 from standalone_init.steps import directories, passwords
+
+from .fakes import REVISIONS, FakeAirflow
 
 CORE = Chain(parents={"c1": ()})
 IMAGE = Image(airflow_version="3.3.0", core=CORE, fab=None, uses_fab=False)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import psycopg
 import pytest
-from worker_scaler_fakes import fleet as a_fleet
 
 from local_ecs.api import Api
 from local_ecs.clock import SystemClock
@@ -21,6 +20,8 @@ from local_ecs.engine import Engine
 from local_ecs.runtimes.virtual import VirtualRuntime
 from local_ecs.testing import served
 from worker_scaler.model import Fleet
+
+from .fakes import fleet as a_fleet
 
 if TYPE_CHECKING:
     from types_boto3_ecs.client import ECSClient

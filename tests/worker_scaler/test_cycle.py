@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import structlog
-from worker_scaler_fakes import FakeServices, FakeSource, World, fleet
 
 from sidecar.errors import ConfigError, Transient
 from sidecar.telemetry import Telemetry
@@ -20,6 +19,8 @@ from worker_scaler.events import Events
 from worker_scaler.explain import Explanations
 from worker_scaler.model import Fleet, Phase, Protect, Refusal, SetDesired, Sighting, Unprotect
 from worker_scaler.ports import Services
+
+from .fakes import FakeServices, FakeSource, World, fleet
 
 
 class Bench:

@@ -16,7 +16,7 @@ from worker_scaler.model import QueueDepth
 from worker_scaler.sources.database import DatabaseSource
 
 if TYPE_CHECKING:
-    from worker_scaler.conftest import AirflowDatabase
+    from .conftest import AirflowDatabase
 
 pytestmark = pytest.mark.integration
 

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 from hypothesis import given, strategies as st
-from worker_scaler_fakes import MANY_MINUTES, NOON, arn, fleet, host, reading, sighting, worker
 
 from worker_scaler.decide import decide
 from worker_scaler.decision import Decision, Why
@@ -23,6 +22,8 @@ from worker_scaler.model import (
     Unprotect,
     Worker,
 )
+
+from .fakes import MANY_MINUTES, NOON, arn, fleet, host, reading, sighting, worker
 
 A_TICK = timedelta(seconds=10)
 

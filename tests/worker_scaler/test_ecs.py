@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from worker_scaler_fakes import NOON, FakeServices, World, fleet
 
 from sidecar.aws import Aws
 from sidecar.errors import ConfigError, Transient
@@ -15,8 +14,10 @@ from worker_scaler.ecs import EcsServices
 from worker_scaler.model import Fleet, Phase, Sighting
 from worker_scaler.ports import Services
 
+from .fakes import NOON, FakeServices, World, fleet
+
 if TYPE_CHECKING:
-    from worker_scaler.conftest import LocalEcs
+    from .conftest import LocalEcs
 
 Start = Callable[[int], tuple[Services, Fleet]]
 

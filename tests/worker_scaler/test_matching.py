@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from worker_scaler_fakes import arn, worker
 
 from worker_scaler.matching import match
 from worker_scaler.model import Phase, Worker
+
+from .fakes import arn, worker
 
 FARGATE = worker(
     7,

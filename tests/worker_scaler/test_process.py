@@ -16,9 +16,9 @@ from sidecar.testing.plugin import Finished, SidecarProcess
 from sidecar.testing.waiting import wait_until
 
 if TYPE_CHECKING:
-    from worker_scaler.conftest import AirflowDatabase, LocalEcs
-
     from worker_scaler.model import Fleet
+
+    from .conftest import AirflowDatabase, LocalEcs
 
 pytestmark = pytest.mark.integration
 

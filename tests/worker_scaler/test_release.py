@@ -6,13 +6,14 @@ from datetime import timedelta
 
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from worker_scaler_fakes import NOON, World, arn, fleet, host, reading, sighting, worker
 
 from sidecar.testing.replay import run_every_prefix
 from worker_scaler.decide import decide, workers_for
 from worker_scaler.decision import Decision, Why
 from worker_scaler.memory import Memory
 from worker_scaler.model import Fleet, Phase, Protect, Reading, SetDesired, Sighting, Step, Unprotect
+
+from .fakes import NOON, World, arn, fleet, host, reading, sighting, worker
 
 A_TICK = timedelta(seconds=10)
 

@@ -170,7 +170,7 @@ def build_runtime(
     logs.configure(service=sidecar.name, level=settings.log_level, log_format=settings.log_format)
     clock = SystemClock()
     return Runtime(
-        aws=Aws(service=sidecar.name, version=version),
+        aws=Aws(service=sidecar.name, version=version, region=environ.get("AWS_REGION")),
         clock=clock,
         stop=Stop(),
         telemetry=Telemetry(service=sidecar.name, version=version, clock=clock),
@@ -185,7 +185,6 @@ def run(
     sidecar: Sidecar[Any], settings: SidecarSettings, runtime: Runtime, verb: Literal["run", "once"]
 ) -> int:
     """Run the program to its end and translate how it ended into an exit code."""
-    runtime.telemetry.started(dict(settings.effective()))
     try:
         code = asyncio.run(_supervise(sidecar, settings, runtime, verb))
     except SidecarError as err:
@@ -204,6 +203,7 @@ async def _supervise(
     loop = asyncio.get_running_loop()
     runtime.stop.bind(loop)
     _listen_for_signals(loop, runtime)
+    runtime.telemetry.started(dict(settings.effective()))
     program: Program = sidecar.wire(settings, runtime)
     http = _start_http(settings, runtime) if verb == "run" else None
     try:

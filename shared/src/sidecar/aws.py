@@ -43,24 +43,32 @@ class Aws:
 
     Sync: ``aws.session.client("ecs", config=aws.config())``, from any thread, built once.
     Async: ``async with aws.aio_session.create_client("s3", config=aws.config()) as s3``.
+
+    Args:
+        service, version: for the user agent.
+        region: what ``AWS_REGION`` says; ECS sets it, and boto3 alone reads only ``AWS_DEFAULT_REGION``.
     """
 
-    def __init__(self, *, service: str, version: str) -> None:
+    def __init__(self, *, service: str, version: str, region: str | None = None) -> None:
         self._user_agent = f"airflow-ecs-{service}/{version}"
+        self._region = region
 
     @cached_property
     def session(self) -> boto3.session.Session:
         """The boto3 session. Typed by ``types-boto3``: ask it for clients directly."""
         import boto3  # noqa: PLC0415 - a quarter of a second that a command without AWS need not pay
 
-        return boto3.session.Session()
+        return boto3.session.Session(region_name=self._region)
 
     @cached_property
     def aio_session(self) -> AioSession:
         """The aiobotocore session; only for services that depend on ``sidecar[aio]``."""
         from aiobotocore.session import get_session  # noqa: PLC0415 - an extra of one service, slow to import
 
-        return get_session()
+        session = get_session()
+        if self._region:
+            session.set_config_variable("region", self._region)
+        return session
 
     def config(
         self,

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.config import Config
-from local.ecs.answers import unknown_members
-from local.ecs.http import send
 
 from local_ecs.model import Rules, StartDelay
 from local_ecs.testing import served
 from local_ecs.virtual import VirtualEcs
+
+from .answers import unknown_members
+from .http import send
 
 if TYPE_CHECKING:
     from types_boto3_ecs import ECSClient

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import psutil
-from local.ecs.http import get
 
 from local_ecs.runtimes.ledger import end_recorded
 from sidecar.testing.waiting import wait_until
+
+from .http import get
 
 
 class RealEcs:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from local.ecs.http import get, send
+
+from .http import get, send
 
 if TYPE_CHECKING:
     from types_boto3_ecs import ECSClient

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from local.ecs.real import RealEcs, is_alive, kill, sleepers
 
 from local_ecs.runtimes.ledger import Ledger, end_recorded
 from sidecar.testing.waiting import wait_until
+
+from .real import RealEcs, is_alive, kill, sleepers
 
 if TYPE_CHECKING:
     from types_boto3_ecs import ECSClient

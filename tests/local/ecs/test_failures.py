@@ -3,10 +3,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from local.ecs.builders import NOON, a_service, a_task
-
 from local_ecs.failures import forgive, note_end
 from local_ecs.model import RolloutPolicy, RolloutState, Rules, Service, StopCode, Task
+
+from .builders import NOON, a_service, a_task
 
 RULES = Rules(immediate_retries=2, backoff_base_seconds=5, backoff_max_seconds=60, fast_failure_seconds=10)
 

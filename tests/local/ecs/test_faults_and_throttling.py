@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
-from local.ecs.builders import NOON
-from local.ecs.http import get, send
 
 from local_ecs.errors import ApiError, ServerError, ThrottledError
 from local_ecs.faults import Fault, FaultKind, Faults
 from local_ecs.throttle import Throttle
 from local_ecs.virtual import VirtualEcs
+
+from .builders import NOON
+from .http import get, send
 
 if TYPE_CHECKING:
     from types_boto3_ecs import ECSClient

@@ -3,10 +3,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from local.ecs.builders import NOON, a_task
-
 from local_ecs import lifecycle
 from local_ecs.model import Container, LastStatus, StopCode, Task
+
+from .builders import NOON, a_task
 
 MAIN = Container(name="main", image="", essential=True)
 HELPER = Container(name="helper", image="", essential=False)

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from local.ecs.http import get
-from local.ecs.real import RealEcs, is_alive, kill, log_of, sleepers
 
 from sidecar.testing.waiting import wait_until
+
+from .http import get
+from .real import RealEcs, is_alive, kill, log_of, sleepers
 
 if TYPE_CHECKING:
     from types_boto3_ecs import ECSClient

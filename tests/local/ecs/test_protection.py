@@ -4,10 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from local.ecs.builders import NOON, a_service, a_task
 
 from local_ecs.model import LastStatus, Task
 from local_ecs.protection import Refusal, Refused, protect, refuse_read, release
+
+from .builders import NOON, a_service, a_task
 
 
 def test_a_protected_task_is_protected_until_it_expires() -> None:

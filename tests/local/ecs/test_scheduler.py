@@ -8,10 +8,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given, strategies as st
-from local.ecs.builders import CURRENT, NOON, OLDER, a_definition, a_service, a_task
 
 from local_ecs.model import LastStatus, RolloutPolicy, RolloutState, Service, ServiceStatus, Task
 from local_ecs.scheduler import decide, deploy
+
+from .builders import CURRENT, NOON, OLDER, a_definition, a_service, a_task
 
 STARTING_OR_RUNNING = st.sampled_from([LastStatus.PROVISIONING, LastStatus.PENDING, LastStatus.RUNNING])
 seeds = st.integers(0, 2**32)

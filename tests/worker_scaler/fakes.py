@@ -1,7 +1,4 @@
-"""A small world for the scaler's tests: an ECS service that picks its victims, an Airflow with queues.
-
-It lives beside the tests' folder because ``worker_scaler`` is also the name of the package under test.
-"""
+"""A small world for the scaler's tests: an ECS service that picks its victims, an Airflow with queues."""
 
 from __future__ import annotations
 

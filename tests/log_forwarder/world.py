@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from log_forwarder_fakes import FakeFirehose
-
 from sidecar.testing.plugin import Finished, SidecarProcess
 from sidecar.testing.waiting import wait_until
+
+from .fakes import FakeFirehose
 
 STREAM = "logs"
 
