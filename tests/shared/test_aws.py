@@ -6,7 +6,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 
-from sidecar.aws import Aws, secret_field, translate
+from sidecar.aws import Aws, translate
 from sidecar.errors import ConfigError, Permanent, SidecarError, Transient
 
 
@@ -69,8 +69,3 @@ def test_a_secret_is_read_and_an_absent_one_is_a_configuration_error(aws: str) -
     assert sut.read_secret(name) == "s3cret"
     with pytest.raises(ConfigError, match=f"{name}-absent"):
         sut.read_secret(f"{name}-absent")
-
-
-def test_a_field_is_taken_from_a_json_secret_and_a_plain_one_is_taken_whole() -> None:
-    assert secret_field('{"password": "p"}', "password") == "p"
-    assert secret_field("plain", "password") == "plain"

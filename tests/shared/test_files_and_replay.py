@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.files import sweep_temporary, write_atomic
+from sidecar.files import write_atomic
 from sidecar.testing.replay import run_every_prefix
 
 
@@ -27,14 +27,6 @@ def test_a_write_that_fails_keeps_the_old_bytes(tmp_path: Path) -> None:
         write_atomic(directory, b"new")
 
     assert list(tmp_path.iterdir()) == [directory]
-
-
-def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
-    (tmp_path / ".tmp-abc-state.json").write_bytes(b"half")
-    (tmp_path / "state.json").write_bytes(b"old")
-
-    assert sweep_temporary(tmp_path) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
 
 
 def count_up(world: list[int]) -> list[int]:

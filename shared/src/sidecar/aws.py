@@ -6,7 +6,6 @@ code talks to AWS, LocalStack and the local cloud.
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -108,19 +107,6 @@ class Aws:
         if "SecretString" not in answer:
             raise ConfigError(doing, why="it holds binary data", remedy="Store it as text")
         return answer["SecretString"]
-
-
-def secret_field(text: str, *names: str) -> str:
-    """Return the first of ``names`` from a JSON secret, or the whole text of a plain one."""
-    try:
-        fields = json.loads(text)
-    except json.JSONDecodeError:
-        return text
-    if isinstance(fields, dict):
-        for name in names:
-            if name in fields:
-                return str(fields[name])
-    return text
 
 
 def translate(error: ClientError | BotoCoreError, doing: str) -> SidecarError:

@@ -6,7 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
-_TEMPORARY = ".tmp-"
+TEMPORARY = ".tmp-"
+"""How the name of an unfinished file begins: what a killed writer left can be swept by it."""
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -15,7 +16,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     Raises:
         OSError: nothing was replaced; a retry is safe.
     """
-    temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -36,11 +37,3 @@ def fsync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def sweep_temporary(directory: Path) -> int:
-    """Remove what a killed :func:`write_atomic` left in ``directory``; return how many files."""
-    leftovers = list(directory.glob(f"{_TEMPORARY}*"))
-    for leftover in leftovers:
-        leftover.unlink(missing_ok=True)
-    return len(leftovers)

@@ -12,8 +12,8 @@ from dags_agent.layout import LINK_PREFIX, Layout
 from dags_agent.manifest import Manifest, ManifestUnreadable, ReleasedFile, is_release_id
 from dags_agent.plan import Leftover, Place, Target
 from dags_agent.state import read_superseded
+from sidecar.files import TEMPORARY
 
-_TEMPORARY = ".tmp-"  # of sidecar.files.write_atomic
 _BYTE_CODE = "__pycache__"  # readers with a writable mount leave it in the live release
 
 
@@ -88,12 +88,12 @@ def _leftovers(layout: Layout, releases: set[str]) -> Iterator[Leftover]:
     for place, directory in ((Place.BUILDING, layout.building), (Place.TRASH, layout.trash)):
         yield from (Leftover(place=place, name=name) for name in _names(directory))
     for name in _names(layout.own):
-        if name.startswith((LINK_PREFIX, _TEMPORARY)):
+        if name.startswith((LINK_PREFIX, TEMPORARY)):
             yield Leftover(place=Place.OWN, name=name)
     for name in _names(layout.releases):
         stem = name.removesuffix(".json")
         is_orphan = stem != name and is_release_id(stem) and stem not in releases
-        if is_orphan or name.startswith(_TEMPORARY):
+        if is_orphan or name.startswith(TEMPORARY):
             yield Leftover(place=Place.RELEASES, name=name)
 
 
