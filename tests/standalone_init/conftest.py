@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,11 @@ from .fakes import FakeAirflow, install
 
 
 @pytest.fixture
-def airflow(tmp_path: Path) -> FakeAirflow:
+def airflow(tmp_path: Path) -> Iterator[FakeAirflow]:
     """An image with four revisions."""
-    return install(tmp_path / "image")
+    fake = install(tmp_path / "image")
+    yield fake
+    (fake.home / "release").touch()  # one that hangs, and whose run was killed, ends now
 
 
 @pytest.fixture

@@ -181,7 +181,9 @@ class Scenario:
             lines_in_s3=found.distinct,
             lines_twice=found.twice,
             migrations=self._migrations(),
-            sidecars_killed=len(self.killed),
+            sidecars_killed=sum(
+                was_killed(task) for name in SIDECARS for task in self.stage.ecs.stopped(name)
+            ),
         )
 
     # ------------------------------------------------------------ small questions

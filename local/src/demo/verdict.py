@@ -22,8 +22,9 @@ class Observed:
         tasks_on_wrong_release: task logs that name another release than the one published.
         lines_written: lines in all log files of all services and tasks.
         lines_in_s3: distinct lines found in the bucket.
-        lines_twice: lines found there more than once.
-        init_runs_that_changed, init_runs: how often standalone_init did something, and ran.
+        lines_twice: lines found there more than once; allowed after a kill -9 alone.
+        sidecars_killed: sidecars that ended by SIGKILL, whoever sent it, from ECS.
+        migrations: runs of standalone_init that recorded a migration, from its own table.
     """
 
     tasks_expected: int
