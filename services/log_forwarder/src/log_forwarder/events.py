@@ -26,7 +26,9 @@ class Events:
         self._split_parts = counter("split_parts_total", "Parts that too long lines were split into")
         self._delivered_lines = counter("delivered_lines_total", "Lines that Firehose accepted")
         self._delivered_bytes = counter("delivered_bytes_total", "Bytes of records that Firehose accepted")
-        self._billed_bytes = counter("billed_bytes_total", "The same, each record rounded up to 5 KB")
+        self._billed_bytes = counter(
+            "billed_bytes_total", "Bytes that Firehose bills: each accepted record rounded up to 5 KB"
+        )
         self._failed_records = counter(
             "failed_records_total", "Records that were not accepted and are sent again"
         )

@@ -9,9 +9,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from sidecar.testing.golden import Golden, assert_golden
 
 _START_SECONDS = 30.0
 _CREDENTIALS = {
@@ -21,6 +24,17 @@ _CREDENTIALS = {
     "AWS_REGION": "eu-west-1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--update-golden``."""
+    parser.addoption("--update-golden", action="store_true", help="write golden files instead of comparing")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Compare a text with a file that is kept in the repository (see :mod:`sidecar.testing.golden`)."""
+    return partial(assert_golden, update=request.config.getoption("--update-golden"))
 
 
 def pytest_sessionstart() -> None:
