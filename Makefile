@@ -28,7 +28,8 @@ setup: .venv/.ready ## make the development environment (.venv) from the lock
 $(UV):
 	@echo "setup: installing uv $(UV_VERSION) into .tools"
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
-	@$(PYTHON) -m venv .tools
+	@$(PYTHON) -m venv .tools || { rm -rf .tools; \
+	  echo "setup: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 .venv/.ready: $(UV) locks/workspace.txt $(addsuffix /pyproject.toml,$(MEMBERS))
