@@ -23,6 +23,7 @@ class Fleet:
 
     Attributes:
         peak_running: the most workers that ran at once.
+        released_while_busy: workers that were let go while tasks were running on others.
         queue_to_capacity_seconds: from the first queued task until every worker that was wanted had
             taken a task: ECS's start, Airflow's boot and the first receive are all in it.
     """
@@ -30,6 +31,7 @@ class Fleet:
     stage: Stage
     timeline: Timeline
     peak_running: int = 0
+    released_while_busy: int = 0
     queue_to_capacity_seconds: float | None = None
     states: dict[str, int] = field(default_factory=dict)
     counts: Counts = field(default_factory=lambda: Counts(0, 0, 0))
@@ -43,8 +45,11 @@ class Fleet:
         if now - self._sampled < _SAMPLE_SECONDS:
             return
         self._sampled = now
+        before = self.counts
         self.counts = self.stage.ecs.counts(WORKERS)
         self.states = self._task_states()
+        if self.states.get("running"):
+            self.released_while_busy += max(0, before.desired - self.counts.desired)
         self._remember(now)
         line = f"workers {self.counts.running} running, {self.counts.desired} desired   tasks " + " ".join(
             f"{state} {self.states.get(state, 0)}" for state in ("queued", "running", "success", "failed")

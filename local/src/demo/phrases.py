@@ -25,11 +25,9 @@ def phrase(said: Facts) -> str | None:
 
 
 def _decided(said: Facts) -> str:
-    before, after = said["desired_before"], said["desired_after"]
-    move = f"desired {before} -> {after}" if before != after else f"desired stays {after}"
     return (
-        f"{move} ({said['why']}): {said['queued_tasks']} queued + {said['running_tasks']} running tasks"
-        f" want {said['wanted_workers']} workers, {said['busy_workers']} busy"
+        f"{', '.join(said['steps'])} ({said['why']}): {said['queued_tasks']} queued + {said['running_tasks']}"
+        f" running tasks want {said['wanted_workers']} workers, {said['busy_workers']} busy"
     )
 
 

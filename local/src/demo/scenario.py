@@ -173,6 +173,7 @@ class Scenario:
             queue_to_capacity_seconds=fleet.queue_to_capacity_seconds,
             peak_workers=fleet.peak_running,
             max_workers=MAX_WORKERS,
+            released_while_busy=fleet.released_while_busy,
             workers_left=self.stage.ecs.counts(WORKERS).running,
             releases_expected=2,
             releases_published=self._releases(),

@@ -154,6 +154,7 @@ def sidecar_services(layout: Layout, at: Addresses) -> list[Service]:
             "WORKER_SCALER_DATABASE_SECRET_ID": DATABASE_SECRET,
             "WORKER_SCALER_FLEETS": json.dumps([fleet]),
             "WORKER_SCALER_INTERVAL_SECONDS": "1",
+            "WORKER_SCALER_MINIMUM_WORKER_AGE_SECONDS": "10",
         },
         "dags-agent": {
             "DAGS_AGENT_SOURCE": f"s3://{DAG_BUCKET}/dags/",

@@ -33,6 +33,7 @@ class Timeline:
         self._console = Console(highlight=False, soft_wrap=True)
         self._logs = sidecar_logs
         self._offsets: dict[Path, int] = {}
+        self._last_said: dict[str, str] = {}
         self._started = time.monotonic()
         self._status = self._console.status("") if self._console.is_terminal else None
 
@@ -87,5 +88,6 @@ class Timeline:
             self.say(who, line)
             return
         text = phrase(said)
-        if text is not None:
+        if text is not None and text != self._last_said.get(who):
+            self._last_said[who] = text
             self.say(who, text)

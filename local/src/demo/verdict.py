@@ -17,6 +17,7 @@ class Observed:
         workers_killed: worker tasks that ended by SIGKILL, from ECS.
         queue_to_capacity_seconds: from the first queued task to the wanted number of running workers.
         peak_workers, max_workers: the most that ran at once, and the fleet's limit.
+        released_while_busy: workers let go while tasks were running on others.
         workers_left: running at the end.
         releases_expected, releases_published: uploads made, and releases dags_agent switched to.
         tasks_on_wrong_release: task logs that name another release than the one published.
@@ -36,6 +37,7 @@ class Observed:
     queue_to_capacity_seconds: float | None
     peak_workers: int
     max_workers: int
+    released_while_busy: int
     workers_left: int
     releases_expected: int
     releases_published: int
@@ -92,6 +94,11 @@ def judge(seen: Observed) -> tuple[Row, ...]:
             "time from first queued task to full capacity",
             "never" if capacity is None else f"{capacity:.1f} s",
             capacity is not None,
+        ),
+        Row(
+            "idle workers released while tasks ran on others",
+            str(seen.released_while_busy),
+            seen.released_while_busy > 0,
         ),
         Row("workers left at the end", str(seen.workers_left), seen.workers_left == 0),
         Row(

@@ -12,11 +12,12 @@ def test_a_decision_reads_as_a_sentence() -> None:
         "running_tasks": 0,
         "wanted_workers": 3,
         "busy_workers": 0,
-        "desired_before": 0,
-        "desired_after": 3,
+        "steps": ["set desired 0 to 3", "protect 3"],
     }
 
-    assert phrase(said) == "desired 0 -> 3 (backlog): 13 queued + 0 running tasks want 3 workers, 0 busy"
+    assert phrase(said) == (
+        "set desired 0 to 3, protect 3 (backlog): 13 queued + 0 running tasks want 3 workers, 0 busy"
+    )
 
 
 def test_an_event_without_a_phrase_is_shown_with_its_facts() -> None:

@@ -9,7 +9,7 @@ from shop import steps
 def long_tail():
     @task
     def long_one(number: int) -> str:
-        return steps.work(45, f"long task {number}")
+        return steps.work(60, f"long task {number}")
 
     long_one.expand(number=[1, 2])
 

@@ -70,7 +70,8 @@ class Events:
         elif decision.why not in (Why.STALE_READING, Why.NO_READING):
             self._told.pop((name, "stale"), None)
         told = self._log.info if decision.steps else self._log.debug
-        told("decided", fleet=name, why=decision.why.value, **asdict(numbers))
+        steps = [str(step) for step in decision.steps]
+        told("decided", fleet=name, why=decision.why.value, steps=steps, **asdict(numbers))
 
     def refused(self, fleet: Fleet, refusals: Sequence[Refusal]) -> None:
         """ECS did not change the protection of these workers; they are looked at again in the next tick."""

@@ -180,12 +180,20 @@ class Protect:
     arns: tuple[str, ...]
     minutes: int
 
+    def __str__(self) -> str:
+        """For people."""
+        return f"protect {len(self.arns)}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unprotect:
     """Take the protection off these workers (at most 10). Idempotent."""
 
     arns: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"unprotect {len(self.arns)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +202,10 @@ class SetDesired:
 
     count: int
     before: int
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"set desired {self.before} to {self.count}"
 
 
 Step = Protect | Unprotect | SetDesired
