@@ -30,6 +30,12 @@ def test_every_problem_gets_its_own_line() -> None:
     assert any("99999" in line for line in lines)
 
 
+def test_a_list_that_is_short_because_its_items_were_refused_is_one_problem() -> None:
+    assert problems({"TOY_TARGET": "x", "TOY_NAMES": "[1]"}) == (
+        "TOY_NAMES[0]: Input should be a valid string",
+    )
+
+
 def test_variables_of_other_programs_are_none_of_our_business() -> None:
     settings = ToySettings.load({"TOY_TARGET": "x", "HOME": "/", "TOYS": "many"})
 

@@ -20,7 +20,7 @@ class ToySettings(SidecarSettings):
 
     target: str = Field(description="What to greet")
     interval_seconds: float = Field(default=0.05, gt=0, description="Pause between greetings")
-    names: JsonList = Field(default=[], description="More to greet")
+    names: JsonList = Field(default=[], min_length=1, description="More to greet")
     token: SecretStr | None = Field(default=None, min_length=6, description="A secret")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sidecar import app
 from sidecar.app import Finding, Runtime, Sidecar
-from sidecar.errors import EXIT_CONFIG, EXIT_OK, ConfigError, SidecarError
+from sidecar.errors import EXIT_CONFIG, EXIT_OK, ConfigError, SidecarError, sentences
 from sidecar.http import probe
 from sidecar.settings import SidecarSettings
 
@@ -109,5 +109,5 @@ async def _check(sidecar: Sidecar[Any], settings: SidecarSettings, runtime: Runt
 
 
 def _line(finding: Finding) -> str:
-    tail = ". ".join(text for text in (finding.why, finding.remedy) if text)
+    tail = sentences(finding.why, finding.remedy)
     return f"{_MARKS[finding.verdict]:<8} {finding.what}{': ' + tail if tail else ''}\n"

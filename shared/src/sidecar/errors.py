@@ -15,6 +15,12 @@ EXIT_CRASH = 1
 EXIT_CONFIG = 2
 
 
+def sentences(*texts: str) -> str:
+    """Join texts into one line, with one full stop between them whatever they end in."""
+    *others, last = [text for text in texts if text] or [""]
+    return "".join(f"{text.rstrip('.')}{'' if text[-1] in '?!' else '.'} " for text in others) + last
+
+
 class SidecarError(Exception):
     """A failure with its cause and its remedy.
 
@@ -35,12 +41,7 @@ class SidecarError(Exception):
 
     def __str__(self) -> str:
         """One line: what, why and what to do."""
-        line = self.what
-        if self.why:
-            line += f": {self.why}"
-        if self.remedy:
-            line += f". {self.remedy}"
-        return line
+        return sentences(f"{self.what}: {self.why}" if self.why else self.what, self.remedy)
 
 
 class ConfigError(SidecarError):

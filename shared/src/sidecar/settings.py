@@ -175,7 +175,7 @@ def _validation_problems(
     cls: type[SidecarSettings], err: ValidationError, given: Mapping[str, Any]
 ) -> list[str]:
     lines = []
-    for problem in err.errors(include_url=False, include_context=False):
+    for problem in _without_echoes(err.errors(include_url=False, include_context=False)):
         name, *inner = [str(part) for part in problem["loc"]] or [""]
         where = f"{cls.prefix()}{name.upper()}" if name in cls.model_fields else name or "settings"
         path = "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in inner)
@@ -188,6 +188,12 @@ def _validation_problems(
             text += f" (got {given[name]!r})"
         lines.append(f"{where}{path}: {text}" if where != "settings" else text)
     return lines
+
+
+def _without_echoes(problems: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Leave out "too short" of a list whose items were refused: it is short because they were."""
+    inner = {problem["loc"][:1] for problem in problems if len(problem["loc"]) > 1}
+    return [p for p in problems if not (p["type"] == "too_short" and p["loc"] in inner)]
 
 
 def _is_secret(field: FieldInfo) -> bool:

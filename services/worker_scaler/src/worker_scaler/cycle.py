@@ -58,7 +58,12 @@ class Cycle:
         failures = await _all(
             [self._steer(fleet, look, reading) for fleet, look in zip(self._fleets, looks, strict=True)]
         )
-        _raise_first([failure, *failures])
+        worst = _worst([failure, *failures])
+        for fleet, error in zip(self._fleets, failures, strict=True):
+            if error is not None:
+                self._events.failed(fleet, error, is_raised=error is worst)
+        if worst is not None:
+            raise worst
 
     def _tell_orphans(self, reading: Reading) -> None:
         orphans = reading.orphans(queue for fleet in self._fleets for queue in fleet.queues)
@@ -102,7 +107,6 @@ class Cycle:
             self._events.refused(fleet, self._services.unprotect(fleet, step.arns))
 
     def _failed(self, fleet: Fleet, error: SidecarError) -> SidecarError:
-        self._events.failed(fleet, error)
         self._explanations.failed(fleet, error)
         return error
 
@@ -127,8 +131,7 @@ def _try_read(source: Source) -> tuple[Reading | None, SidecarError | None]:
         return None, err
 
 
-def _raise_first(failures: Sequence[SidecarError | None]) -> None:
-    """Raise what a person must act on first: a wrong configuration before a weak moment."""
+def _worst(failures: Sequence[SidecarError | None]) -> SidecarError | None:
+    """Return what a person must act on first: a wrong configuration before a weak moment."""
     found = [failure for failure in failures if failure is not None]
-    for failure in sorted(found, key=lambda err: not isinstance(err, ConfigError)):
-        raise failure
+    return min(found, key=lambda err: not isinstance(err, ConfigError), default=None)

@@ -97,10 +97,13 @@ class Events:
                 to_do="Look who else changes this service's desired count or clears its protections",
             )
 
-    def failed(self, fleet: Fleet, error: SidecarError) -> None:
-        """One fleet could not be steered in this tick; the others were."""
+    def failed(self, fleet: Fleet, error: SidecarError, *, is_raised: bool) -> None:
+        """One fleet could not be steered in this tick; the others were.
+
+        The error that ends the tick is told by the chassis: here it is only counted.
+        """
         self._failures.labels(fleet.name).inc()
-        if self._is_news(fleet.name, "failure", str(error)):
+        if self._is_news(fleet.name, "failure", str(error)) and not is_raised:
             self._log.warning(
                 "fleet_failed", fleet=fleet.name, what=error.what, why=error.why, to_do=error.remedy
             )
