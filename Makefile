@@ -127,6 +127,8 @@ docs-check: .venv/.ready
 # ---------------------------------------------------------------- tidy up
 .PHONY: clean
 clean: ## remove everything the Makefile made
+	@rm -rf .demo
+	@test ! -x $(BIN)/python || $(BIN)/python -c 'from local_cloud.postgres_data import sweep_all; sweep_all()' || true
 	@rm -rf .venv .tools .airflow .demo uv.lock .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@find . -name '*.egg-info' -type d -prune -exec rm -rf {} +

@@ -143,6 +143,17 @@ def _origin_of(data: Path) -> Path:
     return data.with_name(f"{data.name}.origin")
 
 
+def sweep_all() -> None:
+    """Remove everything placed elsewhere that no home needs any more; for ``make clean``. Idempotent."""
+    account = Account.for_servers()
+    if not account.is_other:
+        return
+    common = reachable_home(account)
+    _sweep(common)
+    if not any(common.glob("data-*")):
+        shutil.rmtree(common, ignore_errors=True)
+
+
 def _sweep(common: Path) -> None:
     """Remove placed data whose home was removed: nobody will ever come back for it."""
     for note in common.glob("data-*.origin"):

@@ -18,6 +18,7 @@ import pytest
 
 from local_cloud.postgres import Postgres, PostgresError
 from local_cloud.postgres_binaries import PostgresBinaries, find_binaries
+from local_cloud.postgres_data import sweep_all
 from local_cloud.unprivileged import Account
 
 only_as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has another user to run the server as")
@@ -222,6 +223,27 @@ def test_data_whose_directory_was_removed_is_swept(tmp_path: Path) -> None:
     with other:
         assert not placed.exists()
     other.discard()
+
+
+@only_as_root
+def test_everything_that_was_placed_elsewhere_can_be_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr("local_cloud.postgres_data.reachable_home", lambda _account: elsewhere)
+    home = tmp_path / "home"
+    home.mkdir()
+    for name, owner in {"data-kept": home, "data-forgotten": tmp_path / "gone"}.items():
+        (elsewhere / name).mkdir()
+        (elsewhere / f"{name}.origin").write_text(str(owner))
+
+    sweep_all()
+    assert {path.name for path in elsewhere.iterdir()} == {"data-kept", "data-kept.origin"}
+
+    home.rmdir()
+    sweep_all()
+    assert not elsewhere.exists()
 
 
 def _open_the_way_to(directory: Path) -> None:
