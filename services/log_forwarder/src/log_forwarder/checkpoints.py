@@ -100,6 +100,10 @@ class Checkpoints:
         path = directory / "checkpoints.sqlite3"
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as err:
+            self._lock_file.close()
+            raise _unusable(path, err) from err
+        try:
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
@@ -108,12 +112,9 @@ class Checkpoints:
             self._purge()
             self._db.execute("UPDATE instance SET id = id")  # a full volume is found now, not after sending
         except sqlite3.Error as err:
+            self._db.close()
             self._lock_file.close()
-            raise ConfigError(
-                f"Cannot use the offsets in {path}",
-                why=str(err),
-                remedy="Free or repair the volume; or remove the file, which ships every file again",
-            ) from err
+            raise _unusable(path, err) from err
 
     def find(self, inode: int) -> list[Known]:
         """Return what is known about files that had this inode number, the latest first."""
@@ -224,6 +225,14 @@ def _known(row: tuple[int, str, bytes, int, int, int, bytes, int, int, int, byte
         parts_before=row[8],
         marker_bytes=row[9],
         marker_digest=row[10],
+    )
+
+
+def _unusable(path: Path, err: sqlite3.Error) -> ConfigError:
+    return ConfigError(
+        f"Cannot use the offsets in {path}",
+        why=str(err),
+        remedy="Free or repair the volume; or remove the file, which ships every file again",
     )
 
 
