@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.app import Runtime, Sidecar, build_runtime
+from sidecar.app import Runtime, Sidecar
+from sidecar.process import build_runtime
 from sidecar.settings import SidecarSettings
 from sidecar.testing.golden import Golden, describe_metrics
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from sidecar import app
+from sidecar import cli
 from sidecar.app import Finding, Runtime, Sidecar
 from sidecar.errors import ConfigError
 from sidecar.loop import Pace
@@ -64,4 +64,4 @@ def wire(settings: ToySettings, runtime: Runtime) -> Toy:
 TOY = Sidecar(name="sidecar", summary="Greets.", settings=ToySettings, wire=wire, can_dry_run=True)
 
 if __name__ == "__main__":
-    sys.exit(app.main(TOY))
+    sys.exit(cli.main(TOY))

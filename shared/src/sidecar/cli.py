@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed_version
 from typing import Any
 
-from sidecar import app
+from sidecar import process
 from sidecar.app import Finding, Runtime, Sidecar
 from sidecar.errors import EXIT_CONFIG, EXIT_OK, ConfigError, SidecarError, sentences
 from sidecar.http import probe
@@ -19,9 +20,11 @@ _CHECK_DEADLINE_SECONDS = 60.0
 _MARKS = {"ok": "ok", "warning": "WARNING", "problem": "PROBLEM"}
 
 
-def main(sidecar: Sidecar[Any], argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Parse the command line, do it, return the exit code."""
-    arguments = _parser(sidecar).parse_args(list(argv) or ["run"])
+def main(sidecar: Sidecar[Any], argv: Sequence[str] | None = None) -> int:
+    """Run one sidecar's command line (``sys.argv`` unless given); return the process's exit code."""
+    environ = os.environ  # noqa: TID251 - the one place where the environment enters
+    words = sys.argv[1:] if argv is None else list(argv)
+    arguments = _parser(sidecar).parse_args(words or ["run"])
     if arguments.verb == "settings" and arguments.markdown:
         sys.stdout.write(f"{sidecar.settings.to_markdown()}\n")
         return EXIT_OK
@@ -47,11 +50,11 @@ def _act(
         return EXIT_OK
     if arguments.verb == "health":
         return _health(settings)
-    runtime = app.build_runtime(sidecar, settings, environ, dry_run=getattr(arguments, "dry_run", False))
+    runtime = process.build_runtime(sidecar, settings, environ, dry_run=getattr(arguments, "dry_run", False))
     if arguments.verb == "check":
         return asyncio.run(_check(sidecar, settings, runtime))
     if arguments.verb in ("run", "once"):
-        return app.run(sidecar, settings, runtime, arguments.verb)
+        return process.run(sidecar, settings, runtime, arguments.verb)
     command = next(command for command in sidecar.commands if command.name == arguments.verb)
     return command.act(settings, runtime, arguments)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -33,18 +33,26 @@ Route = Callable[[], Answer]
 class HttpServer:
     """A small GET server on its own threads.
 
+    Args:
+        host, port: where it listens; port 0 takes a free one.
+        telemetry, health: what ``/metrics``, ``/healthz`` and ``/readyz`` show.
+        routes: what the service adds, e.g. ``/explain``. Called on an HTTP thread.
+
     Raises:
         ConfigError: the address cannot be bound.
     """
 
-    def __init__(self, *, host: str, port: int, telemetry: Telemetry, health: Health) -> None:
-        self._routes: dict[str, Route] = {
+    def __init__(
+        self, *, host: str, port: int, telemetry: Telemetry, health: Health, routes: Mapping[str, Route]
+    ) -> None:
+        all_routes: dict[str, Route] = {
+            **routes,
             "/metrics": lambda: Answer(body=telemetry.prometheus(), content_type="text/plain; version=0.0.4"),
             "/healthz": lambda: _verdict(*health.alive()),
             "/readyz": lambda: _verdict(*health.ready()),
         }
         try:
-            self._server = ThreadingHTTPServer((host, port), _handler(self._routes))
+            self._server = ThreadingHTTPServer((host, port), _handler(all_routes))
         except OSError as err:
             raise ConfigError(
                 f"Cannot listen on {host}:{port}",
@@ -58,10 +66,6 @@ class HttpServer:
     def port(self) -> int:
         """The port in use, also when 0 was asked for."""
         return int(self._server.server_address[1])
-
-    def route(self, path: str, route: Route) -> None:
-        """Add a route, e.g. ``/explain``. It is called on an HTTP thread."""
-        self._routes[path] = route
 
     def start(self) -> None:
         """Begin to answer."""
@@ -94,18 +98,16 @@ def _verdict(is_fine: bool, sentence: str) -> Answer:
 
 
 def _handler(routes: dict[str, Route]) -> type[BaseHTTPRequestHandler]:
+    def known() -> Answer:
+        return Answer(body="".join(f"{path}\n" for path in sorted(routes)).encode(), status=404)
+
     class Handler(BaseHTTPRequestHandler):
         timeout = _READ_TIMEOUT_SECONDS
         server_version = "sidecar"
         sys_version = ""
 
         def do_GET(self) -> None:
-            route = routes.get(self.path.partition("?")[0])
-            if route is None:
-                listing = "\n".join(sorted(routes)) + "\n"
-                self._send(Answer(body=listing.encode(), status=404))
-                return
-            self._send(route())
+            self._send(routes.get(self.path.partition("?")[0], known)())
 
         def _send(self, answer: Answer) -> None:
             self.send_response(answer.status)

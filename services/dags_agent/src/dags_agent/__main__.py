@@ -7,7 +7,7 @@ import sys
 from dags_agent import commands
 from dags_agent.program import Agent
 from dags_agent.settings import DagsAgentSettings
-from sidecar import app
+from sidecar import cli
 from sidecar.app import Command, Sidecar
 
 DAGS_AGENT = Sidecar(
@@ -31,7 +31,7 @@ DAGS_AGENT = Sidecar(
 
 def main() -> int:
     """Run the command line; return the exit code."""
-    return app.main(DAGS_AGENT)
+    return cli.main(DAGS_AGENT)
 
 
 if __name__ == "__main__":

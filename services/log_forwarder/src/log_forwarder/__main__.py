@@ -6,7 +6,7 @@ import sys
 
 from log_forwarder.program import EXIT_LEFT_BEHIND, LogForwarder
 from log_forwarder.settings import ForwarderSettings
-from sidecar import app
+from sidecar import cli
 from sidecar.app import Sidecar
 
 SIDECAR = Sidecar(
@@ -20,7 +20,7 @@ SIDECAR = Sidecar(
 
 def main() -> int:
     """Run the command line; return the exit code."""
-    return app.main(SIDECAR)
+    return cli.main(SIDECAR)
 
 
 if __name__ == "__main__":

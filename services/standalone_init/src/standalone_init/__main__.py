@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from sidecar import app
+from sidecar import cli, process
 from sidecar.app import Command, Runtime, Sidecar
 from standalone_init.commands import commands
 from standalone_init.errors import EXIT_CODES
@@ -14,7 +14,7 @@ from standalone_init.wiring import StandaloneInit
 
 
 def _apply(settings: StandaloneInitSettings, runtime: Runtime, _arguments: argparse.Namespace) -> int:
-    return app.run(SIDECAR, settings, runtime, "run")
+    return process.run(SIDECAR, settings, runtime, "run")
 
 
 def _with_dry_run(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ SIDECAR: Sidecar[StandaloneInitSettings] = Sidecar(
 
 def main() -> int:
     """Run the command line; return the process's exit code."""
-    return app.main(SIDECAR)
+    return cli.main(SIDECAR)
 
 
 if __name__ == "__main__":

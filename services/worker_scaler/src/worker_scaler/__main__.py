@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator
 
-from sidecar import app
+from sidecar import cli
 from sidecar.app import Finding, Runtime, Sidecar
 from sidecar.loop import Pace
 from sidecar.postgres import Database
@@ -83,7 +83,7 @@ SIDECAR = Sidecar(
 
 def main() -> int:
     """Run the command line."""
-    return app.main(SIDECAR)
+    return cli.main(SIDECAR)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,146 @@
+"""How every sidecar's process starts, runs and stops: signals, the deadline, the HTTP port, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version as installed_version
+from typing import Any, Literal
+
+from sidecar import logs
+from sidecar.app import Program, Runtime, Sidecar
+from sidecar.aws import Aws
+from sidecar.clock import Stop, SystemClock
+from sidecar.errors import EXIT_CRASH, SidecarError
+from sidecar.health import Health
+from sidecar.http import HttpServer
+from sidecar.settings import SidecarSettings
+from sidecar.telemetry import Telemetry
+
+_BEAT_SECONDS = 1.0
+_EMF_SECONDS = 60.0
+
+
+def build_runtime(
+    sidecar: Sidecar[Any], settings: SidecarSettings, environ: Mapping[str, str], *, dry_run: bool
+) -> Runtime:
+    """Set up logging and return what the service may use."""
+    version = installed_version(sidecar.name)
+    logs.configure(service=sidecar.name, level=settings.log_level, log_format=settings.log_format)
+    clock = SystemClock()
+    return Runtime(
+        aws=Aws(service=sidecar.name, version=version, region=environ.get("AWS_REGION")),
+        clock=clock,
+        stop=Stop(),
+        telemetry=Telemetry(service=sidecar.name, version=version, clock=clock),
+        health=Health(clock),
+        rng=random.Random(),  # noqa: S311 - jitter, not cryptography
+        environ=environ,
+        dry_run=dry_run,
+    )
+
+
+def run(
+    sidecar: Sidecar[Any], settings: SidecarSettings, runtime: Runtime, verb: Literal["run", "once"]
+) -> int:
+    """Run the program to its end and translate how it ended into an exit code."""
+    try:
+        code = asyncio.run(_supervise(sidecar, settings, runtime, verb))
+    except SidecarError as err:
+        runtime.telemetry.fatal(err)
+        code = err.exit_code
+    except Exception as err:  # noqa: BLE001 - the last place that can tell what happened
+        runtime.telemetry.fatal(err)
+        code = EXIT_CRASH
+    runtime.telemetry.stopped(code)
+    return code
+
+
+async def _supervise(
+    sidecar: Sidecar[Any], settings: SidecarSettings, runtime: Runtime, verb: Literal["run", "once"]
+) -> int:
+    loop = asyncio.get_running_loop()
+    runtime.stop.bind(loop)
+    _listen_for_signals(loop, runtime)
+    runtime.telemetry.started(dict(settings.effective()))
+    program: Program = sidecar.wire(settings, runtime)
+    http = _start_http(settings, runtime) if verb == "run" else None
+    try:
+        async with asyncio.TaskGroup() as group:
+            work = group.create_task(program.run() if verb == "run" else program.once(), name=verb)
+            aside = [
+                group.create_task(_beat(runtime), name="beat"),
+                group.create_task(
+                    _enforce_deadline(runtime, settings.stop_timeout_seconds, work), name="deadline"
+                ),
+            ]
+            if settings.metrics_emf:
+                aside.append(group.create_task(_write_emf(runtime), name="emf"))
+            work.add_done_callback(lambda _: [task.cancel() for task in aside])
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from None
+    finally:
+        if http is not None:
+            http.stop()
+    return EXIT_CRASH if work.cancelled() else work.result()
+
+
+def _listen_for_signals(loop: asyncio.AbstractEventLoop, runtime: Runtime) -> None:
+    """First signal: finish within the deadline. Second signal: end now."""
+
+    def received(number: signal.Signals) -> None:
+        if runtime.stop.requested:
+            os._exit(128 + number)
+        runtime.telemetry.stopping(number.name)
+        runtime.stop.request(number.name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received, number)
+
+
+def _start_http(settings: SidecarSettings, runtime: Runtime) -> HttpServer | None:
+    if settings.http_port == 0:
+        return None
+    http = HttpServer(
+        host=settings.http_host,
+        port=settings.http_port,
+        telemetry=runtime.telemetry,
+        health=runtime.health,
+        routes=runtime.routes,
+    )
+    http.start()
+    runtime.telemetry.listening(settings.http_host, http.port)
+    return http
+
+
+async def _beat(runtime: Runtime) -> None:
+    never = asyncio.Event()
+    while True:
+        runtime.health.beat()
+        await runtime.clock.wait(_BEAT_SECONDS, never)
+
+
+async def _write_emf(runtime: Runtime) -> None:
+    while not runtime.stop.requested:
+        await runtime.clock.wait(_EMF_SECONDS, runtime.stop.event)
+        sys.stdout.write(runtime.telemetry.emf(runtime.clock.now()) + "\n")
+        sys.stdout.flush()
+
+
+async def _enforce_deadline(runtime: Runtime, seconds: float, work: asyncio.Task[int]) -> None:
+    """Cancel the work when it has not ended ``seconds`` after the order to stop."""
+    await runtime.stop.event.wait()
+    await runtime.clock.wait(seconds, asyncio.Event())
+    work.cancel()
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error that is not a group: one cause is what a person can act on."""
+    first: BaseException = errors.exceptions[0]
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
