@@ -31,11 +31,8 @@ def main(sidecar: Sidecar[Any], argv: Sequence[str] | None = None) -> int:
     try:
         settings = sidecar.settings.load(environ)
         return _act(sidecar, settings, arguments, environ)
-    except ConfigError as err:
-        sys.stderr.writelines(f"{sidecar.name}: {line}\n" for line in err.lines())
-        return EXIT_CONFIG
     except SidecarError as err:
-        sys.stderr.write(f"{sidecar.name}: {err}\n")
+        sys.stderr.writelines(f"{sidecar.name}: {line}\n" for line in err.lines())
         return err.exit_code
 
 

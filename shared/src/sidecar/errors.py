@@ -28,38 +28,32 @@ class SidecarError(Exception):
         what: what was being done and did not happen.
         why: the cause, as far as it is known. Never contains a secret.
         remedy: what a person can do about it.
+        problems: one line per problem when there are several; a reader fixes them all in one go.
         exit_code: the process's exit code when this error ends it.
     """
 
     exit_code = EXIT_CRASH
 
-    def __init__(self, what: str, *, why: str = "", remedy: str = "") -> None:
+    def __init__(self, what: str, *, why: str = "", remedy: str = "", problems: Sequence[str] = ()) -> None:
         super().__init__(what, why, remedy)
         self.what = what
         self.why = why
         self.remedy = remedy
+        self.problems = tuple(problems)
 
     def __str__(self) -> str:
         """One line: what, why and what to do."""
         return sentences(f"{self.what}: {self.why}" if self.why else self.what, self.remedy)
 
-
-class ConfigError(SidecarError):
-    """The configuration, or something it names, is wrong. A retry cannot help.
-
-    Attributes:
-        problems: one line per problem when there are several; a reader fixes them all in one go.
-    """
-
-    exit_code = EXIT_CONFIG
-
-    def __init__(self, what: str, *, why: str = "", remedy: str = "", problems: Sequence[str] = ()) -> None:
-        super().__init__(what, why=why, remedy=remedy)
-        self.problems = tuple(problems)
-
     def lines(self) -> tuple[str, ...]:
         """Return one line per problem."""
         return self.problems or (str(self),)
+
+
+class ConfigError(SidecarError):
+    """The configuration, or something it names, is wrong. A retry cannot help."""
+
+    exit_code = EXIT_CONFIG
 
 
 class Transient(SidecarError):  # noqa: N818 - the name says what a caller may do: try again
