@@ -4,7 +4,13 @@ import uuid
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
+from botocore.exceptions import (
+    ClientError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+)
 
 from sidecar.aws import Aws, translate
 from sidecar.errors import ConfigError, Permanent, SidecarError, Transient
@@ -25,6 +31,9 @@ def answer(code: str, status: int = 400) -> ClientError:
         (answer("ThrottlingException"), Transient),
         (answer("SlowDown", 503), Transient),
         (answer("InternalError", 500), Transient),
+        (answer("RequestTimeout"), Transient),
+        (answer("InternalFailure"), Transient),
+        (CredentialRetrievalError(provider="ecs", error_msg="slow"), Transient),
         (answer("ValidationException"), Permanent),
         (NoCredentialsError(), ConfigError),
         (NoRegionError(), ConfigError),

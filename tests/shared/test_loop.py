@@ -111,6 +111,13 @@ async def test_a_tick_that_hangs_is_cancelled_at_its_deadline() -> None:
     assert heard.told == ["Transient 1"]
 
 
+async def test_a_timeout_that_is_the_ticks_own_is_not_called_the_deadline() -> None:
+    with pytest.raises(SidecarError, match="TimeoutError") as caught:
+        await play(*[TimeoutError("of a socket")] * 9)
+
+    assert "cancelled" not in str(caught.value)
+
+
 def real_clock_loop(stop: Stop, tick: Callable[[], Awaitable[None]], wake: asyncio.Event) -> Awaitable[None]:
     pace = Pace(period_seconds=3600, deadline_seconds=5)
     return every(pace, tick, clock=SystemClock(), stop=stop, listener=Heard(), rng=RNG, wake=wake)

@@ -38,6 +38,10 @@ def with_password(url: str, password: str) -> str:
     [
         ("postgresql+psycopg2://u:p@h:5432/d", "postgresql://u:p@h:5432/d"),
         ("postgres://u:p@h/d?sslmode=require", "postgresql://u:p@h/d?sslmode=require"),
+        ("postgresql://u:p[s/s#?@h/d", "postgresql://u:p%5Bs%2Fs%23%3F@h/d"),
+        ("postgresql://u:p%40s@h/d", "postgresql://u:p%40s@h/d"),
+        ("postgresql://h:5432/d", "postgresql://h:5432/d"),
+        ("postgresql+asyncpg://u@h", "postgresql://u@h"),
         (
             json.dumps({"username": "u", "password": "p@:/", "host": "h", "port": 1, "dbname": "d"}),
             "postgresql://u:p%40%3A%2F@h:1/d",

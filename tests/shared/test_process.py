@@ -84,6 +84,34 @@ def test_a_secret_that_is_logged_by_mistake_is_masked() -> None:
     done = toy("once", TOY_TARGET="world", TOY_TOKEN="hunter22")
 
     assert '"with_token": "**********"' in done.stdout
+    assert "hunter22" not in done.stdout
+
+
+def test_a_bug_in_check_shows_its_traceback_without_the_secret_it_quotes() -> None:
+    done = toy("check", TOY_TARGET="leaky", TOY_TOKEN="hunter22")
+
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+    assert "hunter22" not in done.stdout + done.stderr
+
+
+def test_a_missing_region_is_a_configuration_error_wherever_it_is_noticed() -> None:
+    done = toy("check", TOY_TARGET="no region")
+
+    assert (done.returncode, done.stderr) == (
+        2,
+        "sidecar: AWS cannot be used: no AWS region is set. Set AWS_REGION\n",
+    )
+
+
+def test_metrics_of_a_short_run_are_written_too() -> None:
+    done = toy("once", TOY_TARGET="world", TOY_METRICS_EMF="true")
+
+    assert sum('"_aws"' in line for line in done.stdout.splitlines()) == 1
+
+
+def test_libraries_are_as_quiet_as_the_log_level_says() -> None:
+    assert toy("once", TOY_TARGET="world", TOY_LOG_LEVEL="error").stdout == ""
 
 
 def test_check_prints_a_line_per_finding_and_exits_2_on_a_problem() -> None:
@@ -130,6 +158,20 @@ def test_work_that_does_not_end_is_cancelled_at_the_stop_timeout_and_counts_as_f
         running.end()
 
 
+def test_a_blocked_thread_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    running = Running(
+        tmp_path / "out", TOY_TARGET="blocked", TOY_HTTP_PORT="0", TOY_STOP_TIMEOUT_SECONDS="0.2"
+    )
+    try:
+        running.says("blocked")
+        running.process.send_signal(signal.SIGTERM)
+
+        assert running.process.wait(10) == 1
+        running.says("stopped")
+    finally:
+        running.end()
+
+
 def test_a_second_signal_ends_the_process_now(tmp_path: Path) -> None:
     running = Running(tmp_path / "out", TOY_TARGET="deaf", TOY_HTTP_PORT="0", TOY_STOP_TIMEOUT_SECONDS="600")
     try:
@@ -159,9 +201,22 @@ def test_the_http_port_answers_metrics_health_and_readiness(tmp_path: Path) -> N
         assert 'airflow_ecs_sidecar_cycles_total{result="success"}' in pages["/metrics"]
         assert "airflow_ecs_sidecar_last_success_timestamp_seconds" in pages["/metrics"]
         assert toy("health", TOY_TARGET="x", TOY_HTTP_PORT=str(port)).returncode == 0
-        with pytest.raises(urllib.error.HTTPError, match="404") as missing:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/nope", timeout=5)
-        missing.value.close()
+        for path, status in {"/nope": "404", "/broken": "500"}.items():
+            with pytest.raises(urllib.error.HTTPError, match=status) as failed:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5)
+            failed.value.close()
+        running.says("page_failed")
+    finally:
+        running.end()
+
+
+def test_health_asks_where_the_sidecar_listens(tmp_path: Path) -> None:
+    port = str(free_port())
+    running = Running(tmp_path / "out", TOY_TARGET="world", TOY_HTTP_PORT=port, TOY_HTTP_HOST="127.0.0.2")
+    try:
+        running.says("greeted")
+
+        assert toy("health", TOY_TARGET="x", TOY_HTTP_PORT=port, TOY_HTTP_HOST="127.0.0.2").returncode == 0
     finally:
         running.end()
 

@@ -78,6 +78,31 @@ def test_an_unusable_file_is_one_clear_problem(tmp_path: Path, text: str) -> Non
     assert str(file) in line
 
 
+def test_a_broken_file_is_named_with_its_line_and_not_quoted(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("target: x\ntoken: hunter22: y\n")
+
+    (line,) = problems({"TOY_CONFIG_FILE": str(file), "TOY_TARGET": "x"})
+
+    assert "in line 2" in line
+    assert "hunter22" not in line
+
+
+def test_a_file_that_is_no_text_is_one_clear_problem(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_bytes(b"\xff\xfe")
+
+    (line,) = problems({"TOY_CONFIG_FILE": str(file), "TOY_TARGET": "x"})
+
+    assert "UTF-8" in line
+
+
+def test_infinite_and_undefined_numbers_are_refused() -> None:
+    lines = problems({"TOY_TARGET": "x", "TOY_INTERVAL_SECONDS": "inf", "TOY_STOP_TIMEOUT_SECONDS": "nan"})
+
+    assert len(lines) == 2
+
+
 def test_a_missing_file_is_one_clear_problem(tmp_path: Path) -> None:
     (line,) = problems({"TOY_CONFIG_FILE": str(tmp_path / "absent.toml"), "TOY_TARGET": "x"})
 

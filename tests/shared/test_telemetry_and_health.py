@@ -41,7 +41,8 @@ def test_emf_declares_exactly_the_values_it_carries(clock: FakeClock) -> None:
     telemetry = Telemetry(service="toy", version="1", clock=clock)
     telemetry.counter("things_total", "Things", ["kind"]).labels("round").inc(2)
 
-    document = json.loads(telemetry.emf(clock.now()))
+    (line,) = telemetry.emf(clock.now())
+    document = json.loads(line)
     (declaration,) = document["_aws"]["CloudWatchMetrics"]
 
     assert document["airflow_ecs_toy_things_total_round"] == 2
@@ -50,6 +51,20 @@ def test_emf_declares_exactly_the_values_it_carries(clock: FakeClock) -> None:
         assert isinstance(document[metric["Name"]], float)
     assert declaration["Dimensions"] == [["service"]]
     assert document["service"] == "toy"
+
+
+def test_emf_spreads_more_than_a_hundred_metrics_over_lines(clock: FakeClock) -> None:
+    telemetry = Telemetry(service="toy", version="1", clock=clock)
+    things = telemetry.counter("things_total", "Things", ["kind"])
+    for kind in range(150):
+        things.labels(str(kind)).inc()
+
+    documents = [json.loads(line) for line in telemetry.emf(clock.now())]
+    declared = [len(document["_aws"]["CloudWatchMetrics"][0]["Metrics"]) for document in documents]
+
+    assert declared[0] == 100
+    carried = {name for document in documents for name in document if "things_total" in name}
+    assert len(carried) == 150
 
 
 def test_alive_is_a_loop_that_turned_lately(clock: FakeClock) -> None:
@@ -91,6 +106,14 @@ def test_the_longest_secret_is_masked_first_and_very_short_ones_are_left() -> No
         remember(secret)
 
     assert mask("a hunter22-long b hunter22 c db") == f"a {MASK} b {MASK} c db"
+
+
+def test_a_secret_is_masked_as_it_is_in_json_and_in_a_url() -> None:
+    remember('p@ss"word')
+
+    assert mask('x p@ss"word y') == f"x {MASK} y"
+    assert mask(json.dumps({"a": 'p@ss"word'})) == json.dumps({"a": MASK})
+    assert mask("postgresql://u:p%40ss%22word@h") == f"postgresql://u:{MASK}@h"
 
 
 def test_a_secret_is_read_once_and_again_only_when_asked() -> None:

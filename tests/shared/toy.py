@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import threading
 from collections.abc import AsyncIterator
 
 from pydantic import Field, SecretStr
@@ -11,6 +13,7 @@ from pydantic_settings import SettingsConfigDict
 from sidecar import cli
 from sidecar.app import Finding, Runtime, Sidecar
 from sidecar.errors import ConfigError
+from sidecar.http import Answer
 from sidecar.loop import Pace
 from sidecar.settings import JsonList, SidecarSettings
 
@@ -30,6 +33,9 @@ class Toy:
         self.runtime = runtime
 
     async def run(self) -> int:
+        if self.settings.target == "blocked":
+            self.runtime.telemetry.log.info("blocked")
+            await asyncio.to_thread(threading.Event().wait, 3600)
         if self.settings.target == "deaf":
             await self.runtime.clock.wait(3600, type(self.runtime.stop)().event)
         pace = Pace(period_seconds=self.settings.interval_seconds, deadline_seconds=5)
@@ -41,6 +47,10 @@ class Toy:
         return 0
 
     async def check(self) -> AsyncIterator[Finding]:
+        if self.settings.target == "no region":
+            self.runtime.aws.session.client("sqs")
+        if self.settings.target == "leaky":
+            raise ZeroDivisionError("a bug that quotes hunter22")
         if self.settings.target == "nobody":
             yield Finding(what="target", verdict="problem", why="nobody is there", remedy="Set TOY_TARGET")
         else:
@@ -52,10 +62,16 @@ class Toy:
         if self.settings.target == "bug":
             raise ZeroDivisionError("a bug that quotes hunter22")
         token = self.settings.token.get_secret_value() if self.settings.token else ""
-        self.runtime.telemetry.log.info("greeted", target=self.settings.target, with_token=token)
+        facts = {"target": self.settings.target, "with_token": token, "deep": [{"token": token}]}
+        self.runtime.telemetry.log.info("greeted", **facts)
+
+
+def _broken_page() -> Answer:
+    raise ZeroDivisionError("a page with a bug")
 
 
 def wire(settings: ToySettings, runtime: Runtime) -> Toy:
+    runtime.route("/broken", _broken_page)
     if settings.token:
         runtime.secret(literal=settings.token.get_secret_value())
     return Toy(settings, runtime)

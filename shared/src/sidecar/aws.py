@@ -14,7 +14,10 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectionError as BotoConnectionError,
+    CredentialRetrievalError,
     HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
     NoCredentialsError,
     NoRegionError,
 )
@@ -30,7 +33,14 @@ _CONNECT_TIMEOUT_SECONDS = 3.0
 _READ_TIMEOUT_SECONDS = 15.0
 _ATTEMPTS = 3
 
-_THROTTLED = ("Throttl", "SlowDown", "TooManyRequests", "RequestLimitExceeded", "ServiceUnavailable")
+_PASSING = (
+    *(BotoConnectionError, HTTPClientError, IncompleteReadError),
+    *(CredentialRetrievalError, MetadataRetrievalError),  # the task role's endpoint was slow
+)
+_TRY_AGAIN = (
+    *("Throttl", "SlowDown", "TooManyRequests", "RequestLimitExceeded", "ThroughputExceeded"),
+    *("ServiceUnavailable", "RequestTimeout", "PriorRequestNotComplete", "InternalFailure", "InternalError"),
+)
 _REFUSED = ("AccessDenied", "UnauthorizedOperation", "NotAuthorized", "403")
 _STALE_CREDENTIALS = ("ExpiredToken", "UnrecognizedClient", "InvalidClientTokenId", "RequestExpired")
 _ABSENT = ("NoSuchBucket", "NotFound", "NonExistentQueue", "QueueDoesNotExist", "404")
@@ -109,6 +119,13 @@ class Aws:
         return answer["SecretString"]
 
 
+def explain(error: BaseException) -> SidecarError | None:
+    """Return an error that says what to do, when this one can be told in such words; else None."""
+    if isinstance(error, SidecarError):
+        return error
+    return translate(error, "AWS cannot be used") if isinstance(error, (ClientError, BotoCoreError)) else None
+
+
 def translate(error: ClientError | BotoCoreError, doing: str) -> SidecarError:
     """Turn an SDK error into one that says what to do.
 
@@ -126,8 +143,8 @@ def translate(error: ClientError | BotoCoreError, doing: str) -> SidecarError:
         )
     if isinstance(error, NoRegionError):
         return ConfigError(doing, why="no AWS region is set", remedy="Set AWS_REGION")
-    if isinstance(error, (BotoConnectionError, HTTPClientError)):
-        return Transient(doing, why=str(error), remedy="Check the route to AWS if it lasts")
+    if isinstance(error, _PASSING):
+        return Transient(doing, why=str(error), remedy="Check the route to AWS and the task role if it lasts")
     return ConfigError(doing, why=str(error))
 
 
@@ -143,6 +160,6 @@ def _translate_answer(error: ClientError, doing: str) -> SidecarError:
         )
     if any(mark in code for mark in _ABSENT):
         return ConfigError(doing, why=why, remedy="Create it, or correct the setting that names it")
-    if status >= _SERVER_FAULT or any(mark in code for mark in _THROTTLED):
+    if status >= _SERVER_FAULT or any(mark in code for mark in _TRY_AGAIN):
         return Transient(doing, why=why, remedy="It will be tried again")
     return Permanent(doing, why=why)

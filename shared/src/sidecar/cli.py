@@ -6,14 +6,17 @@ import argparse
 import asyncio
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed_version
 from typing import Any
 
 from sidecar import process
 from sidecar.app import Finding, Runtime, Sidecar
-from sidecar.errors import EXIT_CONFIG, EXIT_OK, ConfigError, SidecarError, sentences
+from sidecar.aws import explain
+from sidecar.errors import EXIT_CONFIG, EXIT_CRASH, EXIT_OK, ConfigError, SidecarError, sentences
 from sidecar.http import probe
+from sidecar.secrets import mask
 from sidecar.settings import SidecarSettings
 
 _CHECK_DEADLINE_SECONDS = 60.0
@@ -32,8 +35,13 @@ def main(sidecar: Sidecar[Any], argv: Sequence[str] | None = None) -> int:
         settings = sidecar.settings.load(environ)
         return _act(sidecar, settings, arguments, environ)
     except SidecarError as err:
-        sys.stderr.writelines(f"{sidecar.name}: {line}\n" for line in err.lines())
+        sys.stderr.writelines(mask(f"{sidecar.name}: {line}\n") for line in err.lines())
         return err.exit_code
+    except Exception as err:  # noqa: BLE001 - the last place that can keep a secret out of a traceback
+        known = explain(err)
+        text = f"{sidecar.name}: {known}\n" if known else traceback.format_exc()
+        sys.stderr.write(mask(text))
+        return known.exit_code if known else EXIT_CRASH
 
 
 def _act(
@@ -89,7 +97,7 @@ def _health(settings: SidecarSettings) -> int:
             why="HTTP_PORT is 0",
             remedy="Give it a port, or drop the container health check",
         )
-    is_fine, sentence = probe(settings.http_port)
+    is_fine, sentence = probe(settings.http_host, settings.http_port)
     (sys.stdout if is_fine else sys.stderr).write(f"{sentence}\n")
     return EXIT_OK if is_fine else 1
 
@@ -110,4 +118,4 @@ async def _check(sidecar: Sidecar[Any], settings: SidecarSettings, runtime: Runt
 
 def _line(finding: Finding) -> str:
     tail = sentences(finding.why, finding.remedy)
-    return f"{_MARKS[finding.verdict]:<8} {finding.what}{': ' + tail if tail else ''}\n"
+    return mask(f"{_MARKS[finding.verdict]:<8} {finding.what}{': ' + tail if tail else ''}\n")

@@ -41,8 +41,9 @@ class Health:
 
     def ready(self) -> tuple[bool, str]:
         """Return whether the last success is fresh, and a sentence for people."""
-        if self._success is None:
+        success = self._success  # read once: another thread may take it back meanwhile
+        if success is None:
             return False, self._not_ready
-        age = self._clock.monotonic() - self._success
+        age = self._clock.monotonic() - success
         limit = self._ready_for_seconds
         return limit is None or age < limit, f"last success {age:.1f} s ago"

@@ -52,14 +52,13 @@ class HttpServer:
             "/readyz": lambda: _verdict(*health.ready()),
         }
         try:
-            self._server = ThreadingHTTPServer((host, port), _handler(all_routes))
+            self._server = _Server((host, port), _handler(all_routes, telemetry))
         except OSError as err:
             raise ConfigError(
                 f"Cannot listen on {host}:{port}",
                 why=err.strerror or str(err),
                 remedy="Set another HTTP_PORT, or 0 to turn the HTTP port off",
             ) from err
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
 
     @property
@@ -79,9 +78,17 @@ class HttpServer:
         self._server.server_close()
 
 
-def probe(port: int, path: str = "/healthz", *, timeout_seconds: float = 3.0) -> tuple[bool, str]:
-    """Ask a sidecar on this host how it is: for the container health check, without curl."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_seconds)
+def probe(host: str, port: int, *, timeout_seconds: float = 3.0) -> tuple[bool, str]:
+    """Ask a sidecar on this host how it is: for the container health check, without curl.
+
+    Args:
+        host: what it is bound to; all addresses means loopback too.
+        port: of its HTTP server.
+        timeout_seconds: until the answer must be there.
+    """
+    path = "/healthz"
+    address = host if host not in ("", "0.0.0.0", "::") else "127.0.0.1"
+    connection = http.client.HTTPConnection(address, port, timeout=timeout_seconds)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -93,11 +100,18 @@ def probe(port: int, path: str = "/healthz", *, timeout_seconds: float = 3.0) ->
     return response.status == http.client.OK, text
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Stay silent: a client that hung up is its own affair, and a traceback is no JSON line."""
+
+
 def _verdict(is_fine: bool, sentence: str) -> Answer:
     return Answer(body=f"{sentence}\n".encode(), status=200 if is_fine else 503)
 
 
-def _handler(routes: dict[str, Route]) -> type[BaseHTTPRequestHandler]:
+def _handler(routes: dict[str, Route], telemetry: Telemetry) -> type[BaseHTTPRequestHandler]:
     def known() -> Answer:
         return Answer(body="".join(f"{path}\n" for path in sorted(routes)).encode(), status=404)
 
@@ -107,7 +121,13 @@ def _handler(routes: dict[str, Route]) -> type[BaseHTTPRequestHandler]:
         sys_version = ""
 
         def do_GET(self) -> None:
-            self._send(routes.get(self.path.partition("?")[0], known)())
+            route = routes.get(self.path.partition("?")[0], known)
+            try:
+                answer = route()
+            except Exception as err:  # noqa: BLE001 - a broken page must not cost the probe its connection
+                telemetry.page_failed(self.path, err)
+                answer = Answer(body=b"the page failed; the log says why\n", status=500)
+            self._send(answer)
 
         def _send(self, answer: Answer) -> None:
             self.send_response(answer.status)

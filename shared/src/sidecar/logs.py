@@ -11,7 +11,7 @@ import structlog
 from sidecar.secrets import mask
 
 if TYPE_CHECKING:
-    from structlog.typing import EventDict, Processor, WrappedLogger
+    from structlog.typing import Processor
 
 
 def configure(*, service: str, level: str, log_format: str) -> None:
@@ -29,7 +29,6 @@ def configure(*, service: str, level: str, log_format: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
-        _mask_secrets,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -44,16 +43,20 @@ def configure(*, service: str, level: str, log_format: str) -> None:
     )
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        _Masking(
             foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)  # libraries speak when something is wrong
-    logging.getLogger(service).setLevel(level.upper())
+    own = logging.getLevelNamesMapping()[level.upper()]
+    root.setLevel(max(logging.WARNING, own))  # libraries speak when something is wrong
+    logging.getLogger(service).setLevel(own)
 
 
-def _mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    return {key: mask(value) if isinstance(value, str) else value for key, value in event.items()}
+class _Masking(structlog.stdlib.ProcessorFormatter):
+    """Masks known secrets in the whole line: in facts, lists, and somebody else's exception text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask(super().format(record))

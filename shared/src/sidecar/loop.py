@@ -51,7 +51,7 @@ class Listener(Protocol):
 
 
 def backoff_seconds(failures: int, *, base_seconds: float, cap_seconds: float, rng: random.Random) -> float:
-    """Return a pause with full jitter: uniform between half and all of ``min(base * 2^n, cap)``.
+    """Return a pause with equal jitter: uniform between half and all of ``min(base * 2^n, cap)``.
 
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
@@ -102,9 +102,11 @@ async def every(
 async def _attempt(tick: Tick, deadline_seconds: float) -> Exception | None:
     """Run one tick under its deadline; return what went wrong."""
     try:
-        async with asyncio.timeout(deadline_seconds):
+        async with asyncio.timeout(deadline_seconds) as limit:
             await tick()
     except TimeoutError as err:
+        if not limit.expired():
+            return err
         return Transient(
             f"A cycle took longer than {deadline_seconds:g} s and was cancelled",
             why=str(err) or "something it waits for does not answer",

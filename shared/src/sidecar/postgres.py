@@ -6,10 +6,11 @@ Needs ``sidecar[postgres]``.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -19,6 +20,12 @@ from sidecar.secrets import Secret, mask, remember
 
 _CONNECT_TIMEOUT_SECONDS = 5
 _DEFAULT_PORT = 5432
+_UNANSWERED_MILLISECONDS = 10_000  # a peer that vanished is noticed after this, not after the kernel's hours
+_URL = re.compile(
+    r"(?:postgresql|postgres)(?:\+\w+)?://"
+    r"(?:(?P<user>[^:@/]*)(?::(?P<password>.*))?@)?"
+    r"(?P<where>[^@/?]*(?:/[^@?]*)?)(?:\?(?P<query>.*))?"
+)
 _REFUSED_LOGIN = ("28P01", "28000")  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _ABSENT_DATABASE = "3D000"
 
@@ -78,6 +85,7 @@ class Database:
         conninfo = make_conninfo(
             to_libpq(self._source.value()),
             connect_timeout=_CONNECT_TIMEOUT_SECONDS,
+            tcp_user_timeout=_UNANSWERED_MILLISECONDS,
             application_name=self._application_name,
             options=options or None,
         )
@@ -91,7 +99,7 @@ class Database:
                 why=why,
                 remedy=f"Correct the user or password in {self._source.source}",
             )
-        if err.sqlstate == _ABSENT_DATABASE or "does not exist" in why:
+        if err.sqlstate == _ABSENT_DATABASE or re.search(r'database ".*" does not exist', why):
             return ConfigError(
                 "The database does not exist", why=why, remedy="Create it, or correct the URL's last part"
             )
@@ -102,29 +110,38 @@ class Database:
 
 def _is_refused_login(err: psycopg.OperationalError) -> bool:
     # A connection that fails to open has no sqlstate in psycopg 3: the server's words are all there is.
-    return err.sqlstate in _REFUSED_LOGIN or "password authentication failed" in str(err)
+    words = r'password authentication failed|role ".*" does not exist'
+    return err.sqlstate in _REFUSED_LOGIN or re.search(words, str(err)) is not None
 
 
 def to_libpq(text: str) -> str:
     """Turn an SQLAlchemy-style URL or an RDS secret's JSON into a libpq URL.
+
+    As in SQLAlchemy the password may hold any character but needs ``@`` escaped only in front of another:
+    the last ``@`` ends it.
 
     Raises:
         ConfigError: it is neither, or names another database than PostgreSQL.
     """
     if text.lstrip().startswith("{"):
         text = _from_rds_secret(text)
-    parts = urlsplit(text)
-    scheme = parts.scheme.partition("+")[0]
-    if scheme not in ("postgresql", "postgres") or not parts.netloc:
+    found = _URL.fullmatch(text.strip())
+    if found is None:
+        scheme = text.partition("://")[0] if "://" in text else ""
         raise ConfigError(
             "The database URL is not usable",
             why=f"it starts with {scheme + '://' if scheme else 'no scheme'!r}",
             remedy="Give postgresql://user:password@host/airflow or an RDS secret; only PostgreSQL works",
         )
-    if parts.password:
-        remember(unquote(parts.password))
-    query = "&".join(f"{key}={quote(value)}" for key, value in parse_qsl(parts.query))
-    return f"postgresql://{parts.netloc}{parts.path}" + (f"?{query}" if query else "")
+    login = ""
+    if found["user"] is not None:
+        login = quote(unquote(found["user"]), safe="")
+        if found["password"] is not None:
+            remember(unquote(found["password"]))
+            login += f":{quote(unquote(found['password']), safe='')}"
+        login += "@"
+    query = "&".join(f"{key}={quote(value)}" for key, value in parse_qsl(found["query"] or ""))
+    return f"postgresql://{login}{found['where']}" + (f"?{query}" if query else "")
 
 
 def to_sqlalchemy(text: str, *, driver: str) -> str:

@@ -7,21 +7,23 @@ import os
 import random
 import signal
 import sys
+import threading
 from collections.abc import Mapping
 from importlib.metadata import version as installed_version
 from typing import Any, Literal
 
 from sidecar import logs
 from sidecar.app import Program, Runtime, Sidecar
-from sidecar.aws import Aws
+from sidecar.aws import Aws, explain
 from sidecar.clock import Stop, SystemClock
-from sidecar.errors import EXIT_CRASH, SidecarError
+from sidecar.errors import EXIT_CRASH
 from sidecar.health import Health
 from sidecar.http import HttpServer
 from sidecar.settings import SidecarSettings
 from sidecar.telemetry import Telemetry
 
 _BEAT_SECONDS = 1.0
+_GRACE_SECONDS = 1.0  # for what a cancelled coroutine still has to tidy up
 _EMF_SECONDS = 60.0
 
 
@@ -33,7 +35,7 @@ def build_runtime(
     logs.configure(service=sidecar.name, level=settings.log_level, log_format=settings.log_format)
     clock = SystemClock()
     return Runtime(
-        aws=Aws(service=sidecar.name, version=version, region=environ.get("AWS_REGION")),
+        aws=Aws(service=sidecar.name, version=version, region=environ.get("AWS_REGION") or None),
         clock=clock,
         stop=Stop(),
         telemetry=Telemetry(service=sidecar.name, version=version, clock=clock),
@@ -48,24 +50,52 @@ def run(
     sidecar: Sidecar[Any], settings: SidecarSettings, runtime: Runtime, verb: Literal["run", "once"]
 ) -> int:
     """Run the program to its end and translate how it ended into an exit code."""
+    last_resort = _LastResort(runtime, settings.stop_timeout_seconds + _GRACE_SECONDS)
     try:
-        code = asyncio.run(_supervise(sidecar, settings, runtime, verb))
-    except SidecarError as err:
-        runtime.telemetry.fatal(err)
-        code = err.exit_code
+        code = asyncio.run(_supervise(sidecar, settings, runtime, verb, last_resort))
     except Exception as err:  # noqa: BLE001 - the last place that can tell what happened
-        runtime.telemetry.fatal(err)
-        code = EXIT_CRASH
+        known = explain(err)
+        runtime.telemetry.fatal(known or err)
+        code = known.exit_code if known else EXIT_CRASH
+    last_resort.disarm()
+    if settings.metrics_emf:
+        _write_emf(runtime)
     runtime.telemetry.stopped(code)
     return code
 
 
+class _LastResort:
+    """Ends the process when it has not ended by itself: a blocked thread cannot be cancelled, only left.
+
+    ``asyncio.run`` joins the threads of ``to_thread`` before it returns, however long they take.
+    """
+
+    def __init__(self, runtime: Runtime, seconds: float) -> None:
+        self._runtime = runtime
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def arm(self) -> None:
+        self._timer.start()
+
+    def disarm(self) -> None:
+        self._timer.cancel()
+
+    def _end(self) -> None:
+        self._runtime.telemetry.stopped(EXIT_CRASH)
+        os._exit(EXIT_CRASH)
+
+
 async def _supervise(
-    sidecar: Sidecar[Any], settings: SidecarSettings, runtime: Runtime, verb: Literal["run", "once"]
+    sidecar: Sidecar[Any],
+    settings: SidecarSettings,
+    runtime: Runtime,
+    verb: Literal["run", "once"],
+    last_resort: _LastResort,
 ) -> int:
     loop = asyncio.get_running_loop()
     runtime.stop.bind(loop)
-    _listen_for_signals(loop, runtime)
+    _listen_for_signals(loop, runtime, last_resort)
     runtime.telemetry.started(dict(settings.effective()))
     program: Program = sidecar.wire(settings, runtime)
     http = _start_http(settings, runtime) if verb == "run" else None
@@ -79,7 +109,7 @@ async def _supervise(
                 ),
             ]
             if settings.metrics_emf:
-                aside.append(group.create_task(_write_emf(runtime), name="emf"))
+                aside.append(group.create_task(_emit_metrics(runtime), name="emf"))
             work.add_done_callback(lambda _: [task.cancel() for task in aside])
     except BaseExceptionGroup as errors:
         raise _first(errors) from None
@@ -89,7 +119,7 @@ async def _supervise(
     return EXIT_CRASH if work.cancelled() else work.result()
 
 
-def _listen_for_signals(loop: asyncio.AbstractEventLoop, runtime: Runtime) -> None:
+def _listen_for_signals(loop: asyncio.AbstractEventLoop, runtime: Runtime, last_resort: _LastResort) -> None:
     """First signal: finish within the deadline. Second signal: end now."""
 
     def received(number: signal.Signals) -> None:
@@ -97,6 +127,7 @@ def _listen_for_signals(loop: asyncio.AbstractEventLoop, runtime: Runtime) -> No
             os._exit(128 + number)
         runtime.telemetry.stopping(number.name)
         runtime.stop.request(number.name)
+        last_resort.arm()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, received, number)
@@ -124,11 +155,14 @@ async def _beat(runtime: Runtime) -> None:
         await runtime.clock.wait(_BEAT_SECONDS, never)
 
 
-async def _write_emf(runtime: Runtime) -> None:
-    while not runtime.stop.requested:
-        await runtime.clock.wait(_EMF_SECONDS, runtime.stop.event)
-        sys.stdout.write(runtime.telemetry.emf(runtime.clock.now()) + "\n")
-        sys.stdout.flush()
+async def _emit_metrics(runtime: Runtime) -> None:
+    while not await runtime.clock.wait(_EMF_SECONDS, runtime.stop.event):
+        _write_emf(runtime)
+
+
+def _write_emf(runtime: Runtime) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in runtime.telemetry.emf(runtime.clock.now()))
+    sys.stdout.flush()
 
 
 async def _enforce_deadline(runtime: Runtime, seconds: float, work: asyncio.Task[int]) -> None:

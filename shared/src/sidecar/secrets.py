@@ -6,8 +6,10 @@ turns up, also inside somebody else's exception text.
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Protocol
+from urllib.parse import quote
 
 MASK = "**********"
 _SHORTEST_MASKED = 4  # masking "a" or "db" would make every log line unreadable and hide nothing
@@ -17,10 +19,10 @@ _lock = threading.Lock()
 
 
 def remember(value: str) -> None:
-    """Mask ``value`` in everything that is logged from now on."""
+    """Mask ``value`` in everything that is written from now on, as it is, in JSON and in a URL."""
     if len(value) >= _SHORTEST_MASKED:
         with _lock:
-            _known.add(value)
+            _known.update((value, json.dumps(value)[1:-1], quote(value, safe="")))
 
 
 def mask(text: str) -> str:

@@ -45,7 +45,9 @@ JsonList = Annotated[list[str], FromJson]
 class SidecarSettings(BaseSettings):
     """What every sidecar can be told. A service adds its own fields and its ``env_prefix``."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, validate_default=False)
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, validate_default=False, allow_inf_nan=False
+    )
 
     config_file: Path | None = Field(
         default=None,
@@ -152,23 +154,36 @@ def _from_environment(
 def _from_file(cls: type[SidecarSettings], path_text: str | None) -> tuple[dict[str, Any], list[str]]:
     if not path_text:
         return {}, []
-    variable = f"{cls.prefix()}CONFIG_FILE"
     path = Path(path_text)
     try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text) or {}
-    except OSError as err:
-        return {}, [f"{variable}: {path} cannot be read: {err.strerror}"]
-    except (tomllib.TOMLDecodeError, yaml.YAMLError) as err:
-        return {}, [
-            f"{variable}: {path} is not valid {path.suffix.lstrip('.') or 'YAML'}: {err}".replace("\n", " ")
-        ]
-    if not isinstance(values, dict):
-        return {}, [f"{variable}: {path} must hold settings by name, not a {type(values).__name__}"]
+        values = _parsed(path)
+    except ValueError as err:
+        return {}, [f"{cls.prefix()}CONFIG_FILE: {path} {err}"]
     names = list(cls.model_fields)
     unknown = sorted(str(key) for key in values if key not in cls.model_fields)
     problems = [f"{path}: no such setting {key!r}{nearest(key, names)}" for key in unknown]
     return {key: value for key, value in values.items() if key in cls.model_fields}, problems
+
+
+def _parsed(path: Path) -> dict[Any, Any]:
+    """Read settings by name; raises ValueError whose text goes on after the file's name."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text) or {}
+    except OSError as err:
+        raise ValueError(f"cannot be read: {err.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text") from None
+    except yaml.MarkedYAMLError as err:  # its own text quotes the line, and the line may hold a secret
+        line = err.problem_mark.line + 1 if err.problem_mark else "?"
+        raise ValueError(f"is not valid YAML: {err.problem} in line {line}") from None
+    except (tomllib.TOMLDecodeError, yaml.YAMLError) as err:
+        raise ValueError(
+            f"is not valid {path.suffix.lstrip('.') or 'YAML'}: {err}".replace("\n", " ")
+        ) from None
+    if not isinstance(values, dict):
+        raise ValueError(f"must hold settings by name, not a {type(values).__name__}")  # noqa: TRY004 - a text for people
+    return values
 
 
 def _validation_problems(

@@ -6,9 +6,8 @@ Names follow one rule: ``airflow_ecs_<service>_<noun>_<unit>[_total]``, base uni
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -83,6 +82,10 @@ class Telemetry:
         """``/metrics`` and its neighbours answer."""
         self.log.info("http_listening", host=host, port=port)
 
+    def page_failed(self, path: str, error: BaseException) -> None:
+        """A page of the HTTP port could not be made."""
+        self.log.warning("page_failed", path=path, exc_info=_trace(error), **_facts(error))
+
     def succeeded(self, duration_seconds: float) -> None:
         """A cycle ended well (see :class:`sidecar.loop.Listener`)."""
         self._cycles.labels("success").inc()
@@ -103,35 +106,33 @@ class Telemetry:
         """Return all metrics in Prometheus text format."""
         return generate_latest(self.registry)
 
-    def emf(self, now: datetime) -> str:
-        """Return all counters and gauges as one CloudWatch embedded-metric-format line.
+    def emf(self, now: datetime) -> Iterator[str]:
+        """Yield all counters and gauges as lines of CloudWatch embedded metric format, 100 metrics a line.
 
-        https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
         Histograms are left out: EMF has no cumulative buckets. Labels are folded into the metric's
-        name so that one line carries all of them under the single dimension ``service``.
+        name so that the only dimension is ``service``.
         """
-        values: dict[str, float] = {}
-        for family in self.registry.collect():
-            if family.type in ("counter", "gauge"):
-                for sample in family.samples:
-                    if not sample.name.endswith("_created"):
-                        name = "_".join([sample.name, *[v for _, v in sorted(sample.labels.items())]])
-                        values[name] = sample.value
-        document: dict[str, Any] = {
-            "_aws": {
-                "Timestamp": int(now.timestamp() * 1000),
-                "CloudWatchMetrics": [
-                    {
-                        "Namespace": "AirflowEcs",
-                        "Dimensions": [["service"]],
-                        "Metrics": [{"Name": name} for name in list(values)[:_EMF_METRICS_MAX]],
-                    }
-                ],
-            },
-            "service": self.service,
-            **values,
+        values = {
+            "_".join([sample.name, *[value for _, value in sorted(sample.labels.items())]]): sample.value
+            for family in self.registry.collect()
+            if family.type in ("counter", "gauge")
+            for sample in family.samples
+            if not sample.name.endswith("_created")
         }
-        return json.dumps(document)
+        names = list(values)
+        for at in range(0, len(names), _EMF_METRICS_MAX):
+            some = names[at : at + _EMF_METRICS_MAX]
+            declaration = {
+                "Namespace": "AirflowEcs",
+                "Dimensions": [["service"]],
+                "Metrics": [{"Name": name} for name in some],
+            }
+            document = {
+                "_aws": {"Timestamp": int(now.timestamp() * 1000), "CloudWatchMetrics": [declaration]},
+                "service": self.service,
+                **{name: values[name] for name in some},
+            }
+            yield json.dumps(document)
 
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
