@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ from dags_agent.publish import Publisher
 from dags_agent.settings import DagsAgentSettings
 from dags_agent.source import Source
 from dags_agent.state import read_hold
+from dags_agent.threads import in_thread
 from sidecar.app import Runtime
 from sidecar.errors import Transient
 
@@ -162,7 +162,7 @@ class Cycle:
                 self._gated = (listing.fingerprint, err)
             if built:
                 with contextlib.suppress(OSError):  # the next pass sweeps what cannot be removed now
-                    await asyncio.shield(publisher.abandon(built))
+                    await publisher.abandon(built)
             raise
 
     def _tell(
@@ -198,4 +198,4 @@ class Cycle:
         return Publisher(self._layout, fetcher, source=self._settings.source, threads=self._threads)
 
     async def _in_thread(self, act: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, act, *arguments)
+        return await in_thread(self._threads, act, *arguments)

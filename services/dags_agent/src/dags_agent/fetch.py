@@ -12,7 +12,6 @@ import asyncio
 import hashlib
 import os
 import random
-import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
@@ -23,6 +22,7 @@ from pathlib import Path
 from dags_agent.errors import SourceChanged
 from dags_agent.listing import SourceObject
 from dags_agent.source import Download, Source
+from dags_agent.threads import in_thread
 from sidecar.clock import Clock, Stop
 from sidecar.errors import Transient
 from sidecar.loop import backoff_seconds
@@ -115,16 +115,15 @@ class Fetcher:
             attempt += 1
 
     async def _attempt(self, item: SourceObject, path: Path, mtime_seconds: int) -> Fetched:
-        loop = asyncio.get_running_loop()
         async with self._source.open(item) as download:
-            file = await loop.run_in_executor(self._threads, _NewFile, path)
+            file = await in_thread(self._threads, _NewFile, path)
             try:
                 while chunk := await _read_chunk(download):
-                    await loop.run_in_executor(self._threads, file.write, chunk)
+                    await in_thread(self._threads, file.write, chunk)
                 file.verify(item, download)
-                await loop.run_in_executor(self._threads, file.finish, mtime_seconds)
+                await in_thread(self._threads, file.finish, mtime_seconds)
             except BaseException:
-                await asyncio.shield(loop.run_in_executor(self._threads, file.abandon))
+                await in_thread(self._threads, file.abandon)
                 raise
         return Fetched(
             sha256=file.sha256.hexdigest(), version_id=download.version_id, size_bytes=file.size_bytes
@@ -132,15 +131,10 @@ class Fetcher:
 
 
 class _NewFile:
-    """A file that did not exist before, hashed while it is written.
-
-    A cancelled pass does not stop a thread that is in a call here; the lock makes ``abandon`` wait for
-    it, so that a late write never meets a descriptor that was closed and given to another file.
-    """
+    """A file that did not exist before, hashed while it is written. One call at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()
         self._file = open(path, "xb", buffering=0, opener=_open_new)  # noqa: SIM115 - closed by finish or abandon
         self._md5 = hashlib.md5(usedforsecurity=False)
         self.sha256 = hashlib.sha256()
@@ -148,13 +142,12 @@ class _NewFile:
 
     def write(self, chunk: bytes) -> None:
         """Append to it."""
-        with self._lock:
-            self._md5.update(chunk)
-            self.sha256.update(chunk)
-            self.size_bytes += len(chunk)
-            rest = memoryview(chunk)
-            while rest:
-                rest = rest[self._file.write(rest) :]
+        self._md5.update(chunk)
+        self.sha256.update(chunk)
+        self.size_bytes += len(chunk)
+        rest = memoryview(chunk)
+        while rest:
+            rest = rest[self._file.write(rest) :]
 
     def verify(self, item: SourceObject, download: Download) -> None:
         """Raise Transient unless these are the listed object's bytes."""
@@ -165,16 +158,14 @@ class _NewFile:
 
     def finish(self, mtime_seconds: int) -> None:
         """Make it durable. On NFS the error of a write may come only with fsync or close."""
-        with self._lock:
-            os.utime(self._file.fileno(), (mtime_seconds, mtime_seconds))
-            os.fsync(self._file.fileno())
-            self._file.close()
+        os.utime(self._file.fileno(), (mtime_seconds, mtime_seconds))
+        os.fsync(self._file.fileno())
+        self._file.close()
 
     def abandon(self) -> None:
         """Leave the name free for another attempt."""
-        with self._lock:
-            self._file.close()
-            self._path.unlink(missing_ok=True)
+        self._file.close()
+        self._path.unlink(missing_ok=True)
 
 
 def _open_new(path: str, flags: int) -> int:

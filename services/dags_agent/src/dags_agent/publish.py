@@ -35,6 +35,7 @@ from dags_agent.plan import (
     Switch,
 )
 from dags_agent.state import read_hold, write_superseded
+from dags_agent.threads import in_thread
 from sidecar.files import fsync_directory, write_atomic
 
 T = TypeVar("T")
@@ -117,7 +118,7 @@ class Publisher:
         await self._in_thread(self._abandon, release_id)
 
     async def _in_thread(self, act: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, act, *arguments)
+        return await in_thread(self._threads, act, *arguments)
 
     def _tree(self, release_id: str) -> Path:
         return self._layout.building / release_id
@@ -131,11 +132,16 @@ class Publisher:
     async def _link(self, step: LinkFiles) -> None:
         """Link in as many threads as there are: on EFS each link is a round trip."""
         old, new = self._layout.release(step.predecessor), self._tree(step.release_id)
-        shared = await asyncio.gather(
-            *(self._in_thread(_share, old / file.path, new / file.path, file) for file in step.files)
-        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                shared = [
+                    group.create_task(self._in_thread(_share, old / file.path, new / file.path, file))
+                    for file in step.files
+                ]
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
         for file, is_shared in zip(step.files, shared, strict=True):
-            if is_shared:
+            if is_shared.result():
                 self._build.linked[file.path] = file
             else:
                 self._build.unlinkable.append(_as_object(file))
