@@ -15,6 +15,8 @@ from sidecar.process import build_runtime
 from sidecar.settings import SidecarSettings
 from sidecar.testing.golden import Golden, describe_metrics
 
+from .test_settings import CONTRACT
+
 HERE = Path(__file__).parent
 ENOUGH = {
     "worker_scaler": {
@@ -52,6 +54,12 @@ def wired(aws: str, tmp_path: Path) -> Callable[[str], Runtime]:
     return wire
 
 
+def test_every_service_is_looked_at() -> None:
+    services = {path.name for path in (HERE.parents[1] / "services").iterdir()}
+
+    assert set(ENOUGH) == set(CONTRACT) == services
+
+
 @pytest.mark.parametrize("service", ENOUGH)
 async def test_the_metrics_are_what_was_agreed(
     service: str, wired: Callable[[str], Runtime], golden: Golden
@@ -64,7 +72,7 @@ async def test_every_metric_has_the_prefix_a_meaning_and_counters_end_in_total(
     service: str, wired: Callable[[str], Runtime]
 ) -> None:
     for line in describe_metrics(wired(service).telemetry.registry).splitlines():
-        name, kind, meaning = re.fullmatch(r"(\S+) (\w+): (.*)", line).groups()  # type: ignore[union-attr]  # a line without a meaning fails the test
+        name, kind, meaning = re.fullmatch(r"(\w+)\{[\w,]*\} (\w+): (.*)", line).groups()  # type: ignore[union-attr]  # a line without a meaning fails the test
         assert name.startswith((f"airflow_ecs_{service}_", "sidecar_build_info"))
         assert len(meaning) > 8
         assert (kind == "counter") == name.endswith("_total")

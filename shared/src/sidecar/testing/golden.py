@@ -25,9 +25,11 @@ def assert_golden(file: Path, text: str, *, update: bool) -> None:
 
 
 def describe_metrics(registry: CollectorRegistry) -> str:
-    """Return one line per metric: name, type, labels, meaning. Values are left out."""
-    lines = []
-    for family in registry.collect():
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        lines.append(f"{name} {family.type}: {family.documentation}")
+    """Return one line per metric: name, labels, type, meaning. Values are left out."""
+    lines = set()
+    for metric in list(registry._collector_to_names):  # noqa: SLF001 - labels of a metric without samples are told nowhere else
+        labels = ",".join(getattr(metric, "_labelnames", ()))
+        for family in metric.collect():
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            lines.add(f"{name}{{{labels}}} {family.type}: {family.documentation}")
     return "".join(f"{line}\n" for line in sorted(lines))
