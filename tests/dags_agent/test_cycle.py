@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -248,6 +249,79 @@ async def test_a_full_disk_is_a_failure_that_frees_its_space(start: Start) -> No
     assert agent.leftovers() == []
 
 
+@pytest.fixture
+def no_foreign_byte_code_can_be_deleted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Answer as the kernel does to who does not own a directory; return what ends this."""
+    delete = shutil.rmtree
+
+    def refuse(path: Path) -> None:
+        for directory in path.rglob("__pycache__"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(directory))
+        delete(path)
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    return lambda: monkeypatch.setattr(shutil, "rmtree", delete)
+
+
+async def test_garbage_that_cannot_be_deleted_stops_no_deploy_and_is_told(
+    start: Start, no_foreign_byte_code_can_be_deleted: Callable[[], None]
+) -> None:
+    agent = start(keep_releases=1, keep_hours=0)
+    await agent.cycle.sync()
+    byte_code = agent.target / "current/lib/__pycache__/b.cpython-311.pyc"
+    byte_code.parent.mkdir()
+    byte_code.write_bytes(b"left by a reader")
+    for count, version in enumerate((b"V = 2\n", b"V = 3\n", b"V = 4\n"), start=1):
+        agent.source.set(ONE | {"a.py": version})
+        await agent.cycle.sync()
+        assert agent.files()["a.py"] == version
+        assert agent.metric("removals_failed_total") == count
+        assert len(agent.leftovers()) == 1
+    assert [path.name for path in (agent.target / "releases").glob("*/")] == [agent.live()]
+    assert agent.metric("leftovers_removed_total") == 0
+
+    no_foreign_byte_code_can_be_deleted()
+    restarted = start(keep_releases=1, keep_hours=0)
+    await restarted.cycle.sync()
+    assert restarted.leftovers() == []
+    assert restarted.metric("leftovers_removed_total") == 1
+
+
+async def test_a_release_is_retired_although_garbage_of_its_name_is_stuck(
+    start: Start, no_foreign_byte_code_can_be_deleted: Callable[[], None]
+) -> None:
+    agent = start(keep_releases=1, keep_hours=0)
+    await agent.cycle.sync()
+    first = agent.live()
+    stuck = agent.target / ".dags-agent/trash" / first
+    (stuck / "__pycache__").mkdir(parents=True)
+    agent.source.set(TWO)
+    await agent.cycle.sync()
+    assert agent.files() == TWO
+    assert not (agent.target / "releases" / first).exists()
+    assert agent.leftovers() == [str(stuck.relative_to(agent.target))]
+
+
+async def test_garbage_is_deleted_when_the_disk_is_full_although_its_turn_is_last(start: Start) -> None:
+    agent = start()
+    await agent.cycle.sync()
+    garbage = agent.target / ".dags-agent/trash/20200101T000000Z-00000000/large.bin"
+    garbage.parent.mkdir()
+    garbage.write_bytes(b"x")
+
+    def full(_key: str) -> None:
+        if garbage.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    agent.source.set(TWO)
+    agent.source.on_open = full
+    with pytest.raises(Transient, match="No space left on device"):
+        await agent.cycle.sync()
+    await agent.cycle.sync()
+    assert agent.files() == TWO
+    assert agent.leftovers() == []
+
+
 async def test_damage_to_the_live_release_is_found_at_start_and_repaired(start: Start) -> None:
     agent = start()
     await agent.cycle.sync()
@@ -439,6 +513,7 @@ def test_the_names_of_the_metrics_are_a_contract(start: Start) -> None:
         "deleted_files",
         "releases_retired",
         "leftovers_removed",
+        "removals_failed",
         "damaged_files",
         "release_published_timestamp_seconds",
         "held",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -145,7 +144,10 @@ class Cycle:
         self._events.looked(target)
         steps = make_plan(listing, target, self._policy, now=self._runtime.clock.now())
         publisher = self._publisher()
-        await self._execute(steps, publisher, listing)
+        try:
+            await self._execute(steps, publisher, listing)
+        finally:
+            self._events.not_removed(publisher.not_removed)
         self._tell(steps, target, listing, publisher, began=began)
         live = await self._in_thread(self._layout.live)
         self._in_step = (live, listing.fingerprint) if live is not None else None
@@ -161,14 +163,21 @@ class Cycle:
             if isinstance(err, Refused):
                 self._gated = (listing.fingerprint, err)
             if built:
-                with contextlib.suppress(OSError):  # the next pass sweeps what cannot be removed now
-                    await publisher.abandon(built)
+                await publisher.abandon(built)
+            if isinstance(err, OSError):
+                await self._discard(steps, publisher)
             raise
+
+    async def _discard(self, steps: tuple[Step, ...], publisher: Publisher) -> None:
+        """Free what garbage holds, which a plan leaves to the end: the disk may be full because of it."""
+        for step in steps:
+            if isinstance(step, Discard):
+                await publisher.apply(step)
 
     def _tell(
         self, steps: tuple[Step, ...], target: Target, listing: Listing, publisher: Publisher, *, began: float
     ) -> None:
-        self._events.swept(sum(isinstance(step, Discard) for step in steps))
+        self._events.swept(publisher.leftovers_removed)
         self._events.retired(sum(isinstance(step, Retire) for step in steps))
         switch = next((step for step in steps if isinstance(step, Switch)), None)
         if switch is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 
 from dags_agent.errors import Reason, Refused, SourceChanged
 from dags_agent.listing import Listing
@@ -35,6 +37,9 @@ class Events:
         self._deleted = telemetry.counter("deleted_files_total", "Files that a new release no longer has")
         self._retired = telemetry.counter("releases_retired_total", "Releases deleted by retention")
         self._leftovers = telemetry.counter("leftovers_removed_total", "Leftovers of killed runs removed")
+        self._not_removed = telemetry.counter(
+            "removals_failed_total", "Times that a retired release or a leftover could not be deleted"
+        )
         self._damaged = telemetry.gauge(
             "damaged_files", "Files of the live release that were not as published, at the last look"
         )
@@ -78,6 +83,18 @@ class Events:
         if leftovers:
             self._leftovers.inc(leftovers)
             self._log.info("leftovers_removed", count=leftovers)
+
+    def not_removed(self, errors: Mapping[Path, OSError]) -> None:
+        """Garbage stays on disk; publishing goes on."""
+        self._not_removed.inc(len(errors))
+        for path, err in errors.items():
+            self._log.warning(
+                "not_removed",
+                path=str(path),
+                why=str(err),
+                consequence="it takes space; releases are published all the same; a later pass tries again",
+                to_do="Delete it as its owner, and mount the target read-only in every reader",
+            )
 
     def retired(self, releases: int) -> None:
         """Retention deleted old releases."""

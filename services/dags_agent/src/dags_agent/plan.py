@@ -2,7 +2,8 @@
 
 The order is the promise. Nothing under ``current`` changes before the new release is whole and
 durable; ``current`` moves in one step; what readers may still hold is removed last, and late. Stopping
-after any step and planning again from what is then on disk reaches the same goal.
+after any step and planning again from what is then on disk reaches the same goal. Trash is deleted last
+of all: readers may have made it slow to delete, or impossible.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discard:
-    """Remove a leftover. Repeatable."""
+    """Remove a leftover, if that can be done now. Repeatable."""
 
     leftover: Leftover
 
@@ -134,7 +135,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retire:
-    """Move a release out of the way, then delete it. Never the live one."""
+    """Move a release out of the way, then delete what can be deleted of it. Never the live one."""
 
     release_id: str
 
@@ -178,7 +179,8 @@ def make_plan(listing: Listing, target: Target, policy: Policy, *, now: datetime
     """
     delta = compare(listing, target)
     _refuse_destruction(listing, delta, target, policy)
-    steps: list[Step] = [Discard(leftover=leftover) for leftover in target.leftovers]
+    discards = [Discard(leftover=leftover) for leftover in target.leftovers]
+    steps: list[Step] = [step for step in discards if step.leftover.place is not Place.TRASH]
     live, superseded = target.live, dict(target.superseded)
     if live is None or delta.changed or delta.deleted:
         ready = _already_built(listing, target)
@@ -193,7 +195,8 @@ def make_plan(listing: Listing, target: Target, policy: Policy, *, now: datetime
         live = release_id
         steps.append(Record(superseded=superseded))
     retired = to_retire({*target.releases, live}, live, superseded, policy, now=now)
-    return (*steps, *(Retire(release_id=release) for release in retired))
+    steps += (Retire(release_id=release) for release in retired)
+    return (*steps, *(step for step in discards if step.leftover.place is Place.TRASH))
 
 
 def to_retire(

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import errno
 import os
+import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +71,18 @@ class Publisher:
         self._source = source
         self._threads = threads
         self._build = _Build()
+        self._leftovers_removed = 0
+        self._not_removed: dict[Path, OSError] = {}
+
+    @property
+    def leftovers_removed(self) -> int:
+        """How many leftovers of killed runs this pass removed."""
+        return self._leftovers_removed
+
+    @property
+    def not_removed(self) -> Mapping[Path, OSError]:
+        """What the file system refused to remove, and why: garbage, which a later pass tries again."""
+        return self._not_removed
 
     @property
     def downloaded_objects(self) -> int:
@@ -205,12 +218,13 @@ class Publisher:
         """Out of sight by one rename; deleting takes a round trip per file on EFS."""
         if self._layout.live() == release_id:
             return
-        trash = self._layout.trash / release_id
-        _remove(trash)
-        with contextlib.suppress(FileNotFoundError):
-            self._layout.release(release_id).rename(trash)
-        self._layout.manifest(release_id).unlink(missing_ok=True)
-        _remove(trash)
+        trash = self._layout.trash / f"{release_id}-{secrets.token_hex(4)}"
+        with self._garbage(self._layout.release(release_id)):
+            with contextlib.suppress(FileNotFoundError):
+                self._layout.release(release_id).rename(trash)
+            self._layout.manifest(release_id).unlink(missing_ok=True)
+        with self._garbage(trash):
+            _remove(trash)
 
     def _discard(self, leftover: Leftover) -> None:
         places = {
@@ -219,11 +233,27 @@ class Publisher:
             Place.RELEASES: self._layout.releases,
             Place.OWN: self._layout.own,
         }
-        _remove(places[leftover.place] / leftover.name)
+        path = places[leftover.place] / leftover.name
+        with self._garbage(path):
+            _remove(path)
+            self._leftovers_removed += 1
 
     def _abandon(self, release_id: str) -> None:
-        _remove(self._tree(release_id))
+        tree = self._tree(release_id)
+        with self._garbage(tree):
+            _remove(tree)
         self._retire(release_id)
+
+    @contextlib.contextmanager
+    def _garbage(self, path: Path) -> Iterator[None]:
+        """Note what cannot be removed, and go on: garbage never stands between S3 and the readers.
+
+        A reader of another user with a writable mount leaves byte code that this process may not delete.
+        """
+        try:
+            yield
+        except OSError as err:
+            self._not_removed[path] = err
 
 
 def _share(old: Path, new: Path, file: ReleasedFile) -> bool:
