@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from sidecar.clock import Clock
 from sidecar.errors import ConfigError, SidecarError
+from worker_scaler.calls import Calls
 from worker_scaler.decide import decide
 from worker_scaler.events import Events
 from worker_scaler.explain import Explanations
@@ -41,6 +42,7 @@ class Cycle:
         self._clock = clock
         self._events = events
         self._explanations = explanations
+        self._calls = Calls()
         self._memories = {fleet.name: Memory() for fleet in fleets}
         self._losses = {fleet.name: Losses() for fleet in fleets}
 
@@ -49,10 +51,12 @@ class Cycle:
 
         Raises:
             ConfigError: the source or a service does not exist or is not allowed.
-            Transient: one of them did not answer. The other fleets were steered all the same.
+            Transient: one of them did not answer; the other fleets were steered all the same. Or a call of
+                the last tick has not returned; then nothing was done.
         """
-        looks = await _all([asyncio.to_thread(_try_look, self._services, fleet) for fleet in self._fleets])
-        reading, failure = await asyncio.to_thread(_try_read, self._source)
+        self._calls.refuse_to_overlap()
+        looks = await _all([self._calls.run(_try_look, self._services, fleet) for fleet in self._fleets])
+        reading, failure = await self._calls.run(_try_read, self._source)
         if reading is not None:
             self._tell_orphans(reading)
         failures = await _all(
@@ -93,7 +97,7 @@ class Cycle:
             if failure is not None and not only_adds(step):
                 continue
             try:
-                await asyncio.to_thread(self._do, fleet, step)
+                await self._calls.run(self._do, fleet, step)
             except SidecarError as err:
                 failure = failure or err
         return failure
