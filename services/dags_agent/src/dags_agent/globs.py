@@ -1,8 +1,8 @@
 """Globs over relative paths, in the few rules of .gitignore that people expect. Pure.
 
 ``*`` and ``?`` stay inside one name, ``**`` crosses directories, ``[ab]`` is a set. A pattern without a
-slash matches a name at any depth; with one, the path from the top. A match on a directory takes all
-that lies below it; a trailing slash matches directories only.
+slash matches a name at any depth; with one at its beginning or in its middle, the path from the top. A
+match on a directory takes all that lies below it; a trailing slash matches directories only.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def refuse_unusable(patterns: Sequence[str]) -> None:
 def _matches(path: str, pattern: str) -> bool:
     names = path.split("/")
     wants_directory = pattern.endswith("/")
-    pattern = pattern.strip("/") if wants_directory else pattern.lstrip("/")
-    regex = _compiled(pattern)
+    is_anchored = "/" in pattern.rstrip("/")
+    regex = _compiled(pattern.strip("/"))
     depths = range(1, len(names) if wants_directory else len(names) + 1)
-    if "/" in pattern:
+    if is_anchored:
         return any(regex.fullmatch("/".join(names[:depth])) for depth in depths)
     return any(regex.fullmatch(names[depth - 1]) for depth in depths)
 
