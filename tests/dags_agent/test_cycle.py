@@ -337,6 +337,39 @@ async def test_damage_to_the_live_release_is_found_at_start_and_repaired(start: 
     assert restarted.source.opened[len(ONE) :] == [f"{PREFIX}a.py", f"{PREFIX}c.sql"]
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"")], ids=["lost", "emptied"])
+async def test_a_newer_release_is_not_followed_again_when_it_was_damaged_meanwhile(
+    start: Start, damage: Callable[[Path], object]
+) -> None:
+    agent = start()
+    await agent.cycle.sync()
+    first = agent.live()
+    agent.source.set(TWO)
+    await agent.cycle.sync()
+    second = agent.live()
+    Layout(agent.target).point_current_at(first)  # as `rollback` does, until `resume`
+    damage(agent.target / "releases" / second / "a.py")
+    restarted = start()
+    await restarted.cycle.sync()
+    assert restarted.files() == TWO
+    assert restarted.live() not in (first, second)
+
+
+async def test_a_newer_release_that_is_whole_is_followed_again_without_a_download(start: Start) -> None:
+    agent = start()
+    await agent.cycle.sync()
+    first = agent.live()
+    agent.source.set(TWO)
+    await agent.cycle.sync()
+    second = agent.live()
+    Layout(agent.target).point_current_at(first)
+    agent.source.opened.clear()
+    restarted = start()
+    await restarted.cycle.sync()
+    assert restarted.live() == second
+    assert restarted.source.opened == []
+
+
 async def test_a_lost_manifest_costs_a_download_and_no_guard(start: Start) -> None:
     agent = start()
     await agent.cycle.sync()

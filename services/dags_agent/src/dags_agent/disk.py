@@ -18,9 +18,10 @@ _BYTE_CODE = "__pycache__"  # readers with a writable mount leave it in the live
 
 
 def observe(layout: Layout) -> Target:
-    """Return what is on disk, the live release compared with its manifest by names and sizes.
+    """Return what is on disk; the live release and newer ones are compared with their manifests.
 
-    One stat per live file: for the start of a process and for passes that publish, not for each look.
+    By names and sizes, one stat per file of these: for the start of a process and for passes that publish,
+    not for each look.
 
     Raises:
         ConfigError: ``current`` is not ours.
@@ -78,10 +79,12 @@ def damaged(layout: Layout, manifest: Manifest) -> frozenset[str]:
 
 
 def _fingerprint(layout: Layout, release_id: str) -> str | None:
+    """Return what a release is known to hold; None when its tree is not what its manifest says."""
     try:
-        return Manifest.from_json(layout.manifest(release_id).read_bytes()).fingerprint
+        manifest = Manifest.from_json(layout.manifest(release_id).read_bytes())
     except (OSError, ManifestUnreadable):
         return None
+    return None if damaged(layout, manifest) else manifest.fingerprint
 
 
 def _leftovers(layout: Layout, releases: set[str]) -> Iterator[Leftover]:
