@@ -65,6 +65,26 @@ async def test_a_rollback_is_repeatable_and_remembers_what_it_replaced(agent: Ag
     assert read_superseded(Layout(agent.target)).keys() == {second}
 
 
+async def test_a_rollback_killed_when_current_has_moved_remembers_what_it_replaced(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await agent.cycle.sync()
+    agent.source.set({"a.py": b"V = 2\n"})
+    await agent.cycle.sync()
+    second = agent.live()
+    move = Layout.point_current_at
+
+    def move_and_be_killed(self: Layout, release_id: str) -> None:
+        move(self, release_id)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Layout, "point_current_at", move_and_be_killed)
+    with pytest.raises(KeyboardInterrupt):
+        rollback(agent)
+    assert agent.live() != second
+    assert read_superseded(Layout(agent.target)).keys() == {second}
+
+
 async def test_a_rollback_waits_for_nobody(agent: Agent) -> None:
     await agent.cycle.sync()
     with Layout(agent.target).locked(), pytest.raises(Transient, match="Another dags-agent"):

@@ -16,6 +16,7 @@ from dags_agent.plan import (
     CompileFiles,
     FetchFiles,
     Policy,
+    Record,
     Retire,
     Seal,
     Switch,
@@ -123,7 +124,7 @@ def test_a_release_built_before_a_crash_is_used_not_built_again() -> None:
     ready = a_release_of(listing, NOON + timedelta(seconds=5)).release_id
     target = replace(target, releases={**target.releases, ready: listing.fingerprint})
     steps = make_plan(listing, target, POLICY, now=NOON + timedelta(minutes=1))
-    assert steps[0] == Switch(release_id=ready, predecessor=target.live)
+    assert Switch(release_id=ready, predecessor=target.live) in steps
     assert not any(isinstance(step, FetchFiles) for step in steps)
 
 
@@ -178,6 +179,35 @@ def test_a_release_is_young_while_its_successor_is_when_nobody_recorded_the_chan
     for hours, expected in ((71, []), (72, [first])):
         now = NOON + timedelta(hours=hours)
         assert to_retire({first, second}, second, {}, policy, now=now) == expected
+
+
+def test_a_release_replaced_just_before_a_kill_still_stays_its_hours() -> None:
+    rolled_back_to, *replaced = (
+        new_release_id(int((NOON + timedelta(days=day)).timestamp()), "0" * 8) for day in range(3)
+    )
+    old = live_with({"a.py": b"1"})
+    assert old.manifest is not None
+    now = NOON + timedelta(days=9)
+    target = replace(
+        old,
+        live=rolled_back_to,
+        releases=dict.fromkeys([rolled_back_to, *replaced]),
+        superseded=dict.fromkeys(replaced, NOON + timedelta(days=2)),
+    )
+    listing = listing_of({"a.py": b"2"})
+    steps = make_plan(listing, target, POLICY, now=now)
+    switch = next(step for step in steps if isinstance(step, Switch))
+    done = steps[: steps.index(switch) + 1]  # killed here
+
+    records = [step.superseded for step in done if isinstance(step, Record)]
+    after = Target(
+        live=switch.release_id,
+        manifest=a_release_of(listing, now),
+        releases={**target.releases, switch.release_id: None},
+        superseded=records[-1] if records else target.superseded,
+    )
+    for hours, expected in ((0, []), (23, []), (24, [Retire(release_id=rolled_back_to)])):
+        assert list(make_plan(listing, after, POLICY, now=now + timedelta(hours=hours))) == expected
 
 
 def test_a_manifest_survives_writing_and_reading_and_a_torn_one_is_noticed() -> None:

@@ -50,9 +50,9 @@ def rollback(settings: DagsAgentSettings, runtime: Runtime, arguments: argparse.
         # The hold first: killed between the two, the agent stays where it is instead of rolling forward.
         place_hold(layout, release_id, since=now)
         if release_id != target.live:
-            layout.point_current_at(release_id)
             superseded = {id_: at for id_, at in target.superseded.items() if id_ != release_id}
             write_superseded(layout, superseded | ({target.live: now} if target.live else {}))
+            layout.point_current_at(release_id)
     sys.stdout.write(f"{release_id} is live and held; `dags-agent resume` follows S3 again\n")
     return EXIT_OK
 

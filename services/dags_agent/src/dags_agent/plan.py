@@ -46,7 +46,7 @@ class Target:
         manifest: of the live release; None before the first.
         damaged: paths of the live release that are absent or of another size than the manifest says.
         releases: the whole releases, live or not, with the fingerprint of those newer than the live one;
-            None where it is older, or its manifest cannot be read.
+            None where it is older, its manifest cannot be read, or its tree is not what that says.
         superseded: when each release lost its place to another, where that is known.
         leftovers: of killed runs.
     """
@@ -187,13 +187,13 @@ def make_plan(listing: Listing, target: Target, policy: Policy, *, now: datetime
         release_id = ready or _next_id(listing, target, now)
         if not ready:
             steps += _build(release_id, listing, delta, target, policy)
-        steps.append(Switch(release_id=release_id, predecessor=live))
         superseded = {release: at for release, at in superseded.items() if release in target.releases}
         superseded.pop(release_id, None)
         if live is not None:
             superseded[live] = now
+        # The record first: killed between the two, the release that was live a moment ago is still young.
+        steps += (Record(superseded=superseded), Switch(release_id=release_id, predecessor=live))
         live = release_id
-        steps.append(Record(superseded=superseded))
     retired = to_retire({*target.releases, live}, live, superseded, policy, now=now)
     steps += (Retire(release_id=release) for release in retired)
     return (*steps, *(step for step in discards if step.leftover.place is Place.TRASH))
