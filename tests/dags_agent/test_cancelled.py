@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dags_agent import publish
+from dags_agent import cycle, publish
 from dags_agent.layout import Layout
 from dags_agent.state import read_hold
 from dags_agent.threads import in_thread
@@ -146,6 +146,20 @@ async def test_a_cancelled_pass_lets_nobody_else_publish_before_its_thread_has_e
 
     with layout.locked():
         assert agent.files() in (ONE, TWO)
+
+
+async def test_a_look_at_a_hung_mount_does_not_outlast_the_deadline(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = Slow(read_hold)
+    monkeypatch.setattr(cycle, "read_hold", hold)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(agent.cycle.sync())
+        assert await asyncio.to_thread(hold.entered.wait, DEADLINE_SECONDS)
+        task.cancel()
+        await asyncio.wait((task,), timeout=DEADLINE_SECONDS)
+        assert task.cancelled()
+        hold.let_go.set()
 
 
 async def test_one_link_that_fails_does_not_leave_the_others_running(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -29,7 +30,6 @@ from dags_agent.publish import Publisher
 from dags_agent.settings import DagsAgentSettings
 from dags_agent.source import Source
 from dags_agent.state import read_hold
-from dags_agent.threads import in_thread
 from sidecar.app import Runtime
 from sidecar.errors import Transient
 
@@ -207,4 +207,5 @@ class Cycle:
         return Publisher(self._layout, fetcher, source=self._settings.source, threads=self._threads)
 
     async def _in_thread(self, act: Callable[..., T], *arguments: object) -> T:
-        return await in_thread(self._threads, act, *arguments)
+        """Look. Unlike the steps of a publish, a look may be left alone: a hung mount meets the deadline."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, act, *arguments)
