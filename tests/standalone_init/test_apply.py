@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -130,6 +131,28 @@ def test_sigterm_ends_airflow_too_and_the_next_run_continues(
     airflow.behaves("works")
     assert standalone_init("apply").code == 0
     assert outcomes(database) == ["failed", "done"]
+
+
+def test_sigterm_ends_an_airflow_behind_a_shell_wrapper_too(
+    start_sidecar: Start, airflow: FakeAirflow, database: str, settings: dict[str, str], tmp_path: Path
+) -> None:
+    airflow.behaves("hangs")
+    wrapper = tmp_path / "wrapper"
+    wrapper.write_text(f'#!/bin/sh\numask 002\n{airflow.home}/airflow "$@"\n')  # no exec
+    wrapper.chmod(0o755)
+    mine = {
+        "STANDALONE_INIT_AIRFLOW_COMMAND": str(wrapper),
+        "STANDALONE_INIT_AIRFLOW_PYTHON": sys.executable,
+    }
+    running = start_sidecar("standalone_init", "apply", settings={**settings, **mine})
+    wait_until((airflow.home / "hanging").exists, "the migration")
+
+    assert running.terminate() == 75
+
+    wait_until(
+        lambda: not sql(database, "SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"),
+        "all locks to be free",
+    )
 
 
 def test_kill_dash_nine_of_the_run_leaves_a_child_that_the_next_run_waits_for(

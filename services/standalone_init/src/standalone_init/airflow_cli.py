@@ -6,19 +6,17 @@ import json
 import re
 import shlex
 import shutil
-import signal
 import subprocess
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 from urllib.parse import urlsplit
 
 from sidecar.clock import Clock, Stop
 from sidecar.errors import ConfigError
 from sidecar.secrets import remember
 from standalone_init import image_probe
+from standalone_init.child import Child
 from standalone_init.errors import MigrationFailed, TryAgain
 from standalone_init.revisions import Chain
 from standalone_init.state import Image
@@ -107,8 +105,8 @@ class AirflowCli:
         Args:
             database_url: with the password; it reaches the child through its environment alone.
             tell: called with each line of output, on another thread.
-            timeout_seconds: the child is ended when it takes longer.
-            stop: ends the child, too.
+            timeout_seconds: it and all it started is ended when it takes longer.
+            stop: ends it and all it started, too.
             stop_timeout_seconds: from the order to stop to the end of this process.
 
         Raises:
@@ -119,39 +117,25 @@ class AirflowCli:
         remember(urlsplit(database_url).password or "")
         command = [self._found(), *self._words[1:], "db", "migrate"]
         environ = {**self._environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url}
-        with subprocess.Popen(  # noqa: S603 - the operator's own command
-            command,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,  # Ctrl-C is for us; we pass it on
-        ) as process:
-            output = _Relay(process.stdout, tell)
-            try:
-                self._wait(process, timeout_seconds, stop, stop_timeout_seconds)
-            finally:
-                if process.poll() is None:
-                    process.kill()
-            output.join(_POLL_SECONDS * 10)
-        return Ended(exit_code=process.returncode, last_lines=output.last_lines)
+        child = Child(command, environ=environ, tell=tell, clock=self._clock)
+        try:
+            self._wait(child, timeout_seconds, stop, stop_timeout_seconds)
+        finally:
+            child.close()
+        return Ended(exit_code=child.exit_code, last_lines=child.last_lines)
 
-    def _wait(
-        self, process: subprocess.Popen[str], timeout_seconds: float, stop: Stop, stop_timeout_seconds: float
-    ) -> None:
+    def _wait(self, child: Child, timeout_seconds: float, stop: Stop, stop_timeout_seconds: float) -> None:
         deadline = self._clock.monotonic() + timeout_seconds
-        while process.poll() is None:
+        while child.is_running:
             if stop.wait_in_thread(_POLL_SECONDS):
-                _end(process, stop_timeout_seconds * _SHARE_OF_STOP_TIMEOUT)
+                child.end(stop_timeout_seconds * _SHARE_OF_STOP_TIMEOUT)
                 raise TryAgain(
                     "Stopped during 'airflow db migrate'",
                     why=f"{stop.reason} was received",
                     remedy="Run again: it continues after the last revision that was committed",
                 )
             if self._clock.monotonic() > deadline:
-                _end(process, stop_timeout_seconds * _SHARE_OF_STOP_TIMEOUT)
+                child.end(stop_timeout_seconds * _SHARE_OF_STOP_TIMEOUT)
                 raise MigrationFailed(
                     f"'airflow db migrate' took longer than {timeout_seconds:g} s and was ended",
                     why="a table is large, or another transaction holds a lock it needs",
@@ -190,37 +174,6 @@ class AirflowCli:
             words[-1], path=self._environ.get("PATH")
         )  # '#!/usr/bin/env python3' names no path
         return Path(found or words[-1])
-
-
-class _Relay(threading.Thread):
-    """Passes a child's output on line by line, so that its pipe never fills, and keeps the last lines."""
-
-    def __init__(self, pipe: IO[str] | None, tell: Callable[[str], None]) -> None:
-        super().__init__(name="airflow-output", daemon=True)
-        self._pipe = pipe
-        self._tell = tell
-        self._lines: list[str] = []
-        self.start()
-
-    @property
-    def last_lines(self) -> tuple[str, ...]:
-        return tuple(self._lines)
-
-    def run(self) -> None:
-        for line in self._pipe or ():
-            text = line.rstrip()
-            if text:
-                self._lines = [*self._lines[-19:], text]
-                self._tell(text)
-
-
-def _end(process: subprocess.Popen[str], patience_seconds: float) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(patience_seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _chain(parents: Mapping[str, list[str]]) -> Chain:
