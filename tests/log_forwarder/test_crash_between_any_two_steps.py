@@ -34,8 +34,8 @@ class Unheard:
     def restarted(self, path: str) -> None:
         raise AssertionError(path)
 
-    def unreadable(self, path: str) -> None:
-        raise AssertionError(path)
+    def unreadable(self, path: str, *, why: str) -> None:
+        raise AssertionError(path, why)
 
 
 @dataclass

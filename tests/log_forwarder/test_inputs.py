@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from log_forwarder.inputs.tailed import TailedFile
 from sidecar.errors import ConfigError
 from sidecar.testing.fake_clock import FakeClock
 
+Pread = Callable[[int, int, int], bytes]
+
 
 class Tail:
     """Reads files as the reader does, and accepts at once what it read."""
@@ -25,7 +28,7 @@ class Tail:
         self.root = root
         self.clock = clock or FakeClock()
         self.replaced: list[str] = []
-        self.refused: list[str] = []
+        self.refused: list[tuple[str, str]] = []
         self.checkpoints = Checkpoints(root / "state")
         self.files = FileInput(
             globs=Globs([f"{root}/logs/**"], excluded=root / "state"),
@@ -37,8 +40,8 @@ class Tail:
     def restarted(self, path: str) -> None:
         self.replaced.append(path)
 
-    def unreadable(self, path: str) -> None:
-        self.refused.append(path)
+    def unreadable(self, path: str, *, why: str) -> None:
+        self.refused.append((path, why))
 
     def read(self) -> list[bytes]:
         """Return the lines that are new."""
@@ -223,13 +226,62 @@ def test_a_tail_that_is_flushed_is_the_unfinished_line(tail: Tail, log: Path) ->
 def test_a_file_that_cannot_be_opened_is_told_once_and_read_when_it_can(
     tail: Tail, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def refuse(_file: TailedFile) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
     append(log, "one\n")
     with monkeypatch.context() as patched:
-        patched.setattr("log_forwarder.inputs.files.open_same", lambda _file: None)  # root may open anything
+        patched.setattr("log_forwarder.inputs.files.open_same", refuse)  # root may open anything
         assert [tail.look(), tail.look(), tail.look()] == [[], [], []]
 
-    assert tail.refused == [str(log)]
+    assert tail.refused == [(str(log), "Permission denied")]
     assert tail.look() == [b"one"]
+
+
+@pytest.fixture
+def bad_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[int]]:
+    """Inodes whose content cannot be read, as on a broken volume or a stale NFS handle."""
+    inodes: set[int] = set()
+
+    def pread(descriptor: int, size: int, offset: int, real: Pread = os.pread) -> bytes:
+        if os.fstat(descriptor).st_ino in inodes:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(descriptor, size, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("log_forwarder.inputs.files.os.pread", pread)
+        yield inodes
+
+
+def test_a_file_that_cannot_be_read_keeps_no_other_from_being_shipped_and_is_tried_again(
+    tail: Tail, log: Path, bad_disk: set[int]
+) -> None:
+    good = log.with_name("good.log")
+    append(log, "bad\n")
+    bad_disk.add(log.stat().st_ino)
+    append(good, "one\n")
+
+    assert tail.look() == [b"one"]
+    append(good, "two\n")
+    assert [tail.look(), tail.look()] == [[b"two"], []]
+    assert tail.refused == [(str(log), "Input/output error")]
+    assert tail.files.lag_bytes() == len("bad\n")
+
+    bad_disk.clear()
+    assert tail.look() == [b"bad"]
+
+
+def test_a_file_that_fails_after_it_was_removed_is_given_up_and_its_bytes_are_told(
+    tail: Tail, log: Path, bad_disk: set[int]
+) -> None:
+    append(log, "one\n")
+    tail.files.scan()
+    bad_disk.add(log.stat().st_ino)
+    log.unlink()
+
+    assert tail.look() == []
+    assert [ended.unread_bytes for ended in tail.files.scan()] == [4]
+    assert len(tail.files) == 0
 
 
 def test_links_hidden_files_and_our_own_state_are_not_read(tail: Tail, log: Path) -> None:

@@ -37,7 +37,7 @@ class Events:
             "unread_bytes_total", "Bytes of files that were removed before they could be read"
         )
         self._restarted_files = counter("restarted_files_total", "Files truncated or replaced in place")
-        self._unreadable_files = counter("unreadable_files_total", "Files that could not be opened")
+        self._unreadable_files = counter("unreadable_files_total", "Files that could not be opened or read")
         self._calls = counter("calls_total", "Calls of PutRecordBatch by result", ["result"])
         self._lag_bytes = gauge("lag_bytes", "Bytes in the files that Firehose has not accepted yet")
         self._files_tracked = gauge("files_tracked", "Files that are followed")
@@ -84,13 +84,15 @@ class Events:
         self._restarted_files.inc()
         self._log.info("file_restarted", path=path)
 
-    def unreadable(self, path: str) -> None:
-        """A file is there and cannot be opened."""
+    def unreadable(self, path: str, *, why: str) -> None:
+        """A file is there and cannot be opened or read."""
         self._unreadable_files.inc()
         self._log.warning(
             "file_unreadable",
             path=path,
-            to_do="Let this user read it (same uid or group as Airflow's); it is tried again at every scan",
+            why=why,
+            to_do="Let this user read it (same uid or group as Airflow's), or repair the volume it is on; "
+            "it is tried again at every scan",
         )
 
     def recovered(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 from typing import Protocol
@@ -20,21 +21,35 @@ class Identified(Protocol):
 
 
 def open_same(file: Identified) -> int | None:
-    """Open a file by its name; None when it cannot be opened or the name means another file by now."""
+    """Open a file by its name; None when the name means another file by now.
+
+    Raises:
+        OSError: it cannot be opened now.
+    """
+    descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        status = os.fstat(descriptor)
     except OSError:
-        return None
-    status = os.fstat(descriptor)
+        close(descriptor)
+        raise
     if (status.st_dev, status.st_ino) == (file.device, file.inode):
         return descriptor
-    os.close(descriptor)
+    close(descriptor)
     return None
 
 
+def close(descriptor: int) -> None:
+    """Close what was only read: an error of the file system, which NFS reports here, changes nothing."""
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
+
+
 def is_deleted(descriptor: int) -> bool:
-    """Say whether no name leads to this open file any more."""
-    return os.fstat(descriptor).st_nlink == 0
+    """Say whether certainly no name leads to this open file any more; False while that cannot be seen."""
+    try:
+        return os.fstat(descriptor).st_nlink == 0
+    except OSError:
+        return False
 
 
 def descriptors_for_files() -> int:

@@ -7,19 +7,20 @@ uploads and removes is still read to its end.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from log_forwarder.checkpoints import HEAD_BYTES, Checkpoints
-from log_forwarder.inputs.descriptors import descriptors_for_files, is_deleted, open_same
+from log_forwarder.inputs.descriptors import close, descriptors_for_files, is_deleted, open_same
 from log_forwarder.inputs.discovery import Globs, Sighting
 from log_forwarder.inputs.tailed import TailedFile, continues
 
 READ_BYTES = 1024 * 1024  # more than the longest piece and its newline, or a long line would never move
 HOT_SECONDS = 60.0
-_TELL_AFTER_FAILED_OPENS = 2
+_TELL_AFTER_FAILED_READS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +37,8 @@ class Listener(Protocol):
     def restarted(self, path: str) -> None:
         """A file was truncated, or another one has its place; it is read from its start."""
 
-    def unreadable(self, path: str) -> None:
-        """A file is there and cannot be opened; it will be tried again."""
+    def unreadable(self, path: str, *, why: str) -> None:
+        """A file is there and cannot be opened or read; it will be tried again."""
 
 
 class FileInput:
@@ -86,9 +87,8 @@ class FileInput:
                 file.observe(sighting, now)
         for identity, file in self._files.items():
             file.is_named = identity in found
-            file.could_not_open = False
-            if not file.is_named and file.descriptor is not None:
-                file.observe_size(os.fstat(file.descriptor).st_size, now)
+            file.could_not_read = False
+            self._look_again(file, now)
             self._open_or_close(file, now)
         ended = [file for file in self._files.values() if not file.is_named and self._is_over(file, now)]
         return [self._end(file) for file in ended]
@@ -109,20 +109,25 @@ class FileInput:
     def read(self, file: TailedFile) -> bytes:
         """Return the next bytes of a file, from ``file.offset`` (which a truncation moves to 0).
 
-        Empty when there is nothing, or when the file cannot be opened now; the next scan tries again.
-        Sets ``file.known`` when there is something.
+        Empty when there is nothing, or when the file cannot be read now; the next scan tries again. One
+        bad file (EIO, ESTALE) must not keep the others. Sets ``file.known`` when there is something.
         """
         is_kept_open = file.descriptor is not None
-        descriptor = file.descriptor if file.descriptor is not None else open_same(file)
-        if descriptor is None:
-            self._note_failed_open(file)
-            return b""
+        descriptor = file.descriptor
         try:
+            if descriptor is None:
+                descriptor = open_same(file)
+            if descriptor is None:
+                file.could_not_read = True  # the next scan sees what became of its name
+                return b""
             return self._read(file, descriptor)
+        except OSError as err:
+            self._note_failed_read(file, err)
+            return b""
         finally:
-            if not is_kept_open:
+            if descriptor is not None and not is_kept_open:
                 file.is_proven = False
-                os.close(descriptor)
+                close(descriptor)
 
     def lag_bytes(self, *, up_to: Mapping[TailedFile, int] | None = None) -> int:
         """Return how many bytes are in the files and not accepted yet.
@@ -147,12 +152,12 @@ class FileInput:
         file.size_bytes = os.fstat(descriptor).st_size
         if not continues(file, descriptor):
             self._restart(file)
-        file.failed_opens = 0
-        file.looked_at()
         data = os.pread(descriptor, len(file.marker) + READ_BYTES, file.offset - len(file.marker))
         if not data.startswith(file.marker):  # truncated or rewritten
             self._restart(file)
             data = os.pread(descriptor, READ_BYTES, 0)
+        file.failed_reads = 0
+        file.looked_at()
         data = data[len(file.marker) :]
         if data and file.known is None:
             file.known = self._checkpoints.register(
@@ -178,12 +183,22 @@ class FileInput:
                 break
         return file
 
-    def _note_failed_open(self, file: TailedFile) -> None:
+    def _look_again(self, file: TailedFile, now: float) -> None:
+        """Take note of the size of a file that has no name any more."""
+        if file.is_named or file.descriptor is None:
+            return
+        try:
+            file.observe_size(os.fstat(file.descriptor).st_size, now)
+        except OSError as err:
+            self._note_failed_read(file, err)
+
+    def _note_failed_read(self, file: TailedFile, err: OSError) -> None:
         """Leave a file until the next scan; one that is still named then is not just being removed."""
-        file.could_not_open = True
-        file.failed_opens += 1
-        if file.failed_opens == _TELL_AFTER_FAILED_OPENS:
-            self._listener.unreadable(file.path)
+        self._close(file)
+        file.could_not_read = True
+        file.failed_reads += 1
+        if file.failed_reads == _TELL_AFTER_FAILED_READS:
+            self._listener.unreadable(file.path, why=err.strerror or str(err))
 
     def _restart(self, file: TailedFile) -> None:
         """Begin a new generation: the file was truncated, or its inode belongs to another file now."""
@@ -195,7 +210,8 @@ class FileInput:
     def _open_or_close(self, file: TailedFile, now: float) -> None:
         is_hot = file.unread_bytes > 0 or now - file.grew_at < HOT_SECONDS
         if is_hot and file.is_named and file.descriptor is None and self._open_files < self._open_files_max:
-            file.descriptor = open_same(file)
+            with contextlib.suppress(OSError):  # told by the read that tries again
+                file.descriptor = open_same(file)
             self._open_files += file.descriptor is not None
         elif file.descriptor is not None and not is_hot and self._is_accepted(file):
             self._close(file)
@@ -224,7 +240,7 @@ class FileInput:
 
     def _close(self, file: TailedFile) -> None:
         if file.descriptor is not None:
-            os.close(file.descriptor)
+            close(file.descriptor)
             file.descriptor = None
             file.is_proven = False
             self._open_files -= 1

@@ -31,8 +31,8 @@ class TailedFile:
         descriptor: open while hot.
         is_named: whether the last scan found it.
         waits_for_growth: what is unread was seen to be an unfinished line; nothing to do until it grows.
-        could_not_open: the last try failed; the next scan tries again.
-        failed_opens: tries in a row that failed.
+        could_not_read: the last try failed; the next scan tries again.
+        failed_reads: tries in a row that failed.
     """
 
     path: str
@@ -49,8 +49,8 @@ class TailedFile:
     descriptor: int | None = None
     is_named: bool = True
     waits_for_growth: bool = False
-    could_not_open: bool = False
-    failed_opens: int = 0
+    could_not_read: bool = False
+    failed_reads: int = 0
     _has_changed: bool = True
 
     @property
@@ -61,7 +61,7 @@ class TailedFile:
     @property
     def has_work(self) -> bool:
         """Whether a read may bring something, or find that this is another file now."""
-        if self.could_not_open:
+        if self.could_not_read:
             return False
         if self.size_bytes < self.offset or self._has_changed:
             return True
