@@ -150,6 +150,22 @@ def test_once_ships_everything_and_a_second_time_nothing(world: World) -> None:
     assert {envelope["task_id"] for envelope in world.envelopes()} == {"t"}
 
 
+def test_a_file_replaced_between_two_runs_is_shipped_whole_although_its_last_line_was_blank(
+    world: World,
+) -> None:
+    log = world.logs / "a.log"
+    for line in (b"HEADER\n", b"1 old old old\n", b"\n"):
+        with log.open("ab") as file:
+            file.write(line)
+        assert world.once().code == 0
+    before = len(world.envelopes())
+    log.write_bytes(b"HEADER\nB new nex\nnew\n\nB third\n")  # in place: the same inode, another content
+
+    assert world.once().code == 0
+    messages = [envelope["message"] for envelope in world.envelopes()[before:]]
+    assert messages == ["HEADER", "B new nex", "new", "", "B third"]
+
+
 def test_a_line_beyond_every_limit_arrives_in_marked_parts(world: World) -> None:
     line = b"\xc3\xa9" * 1_500_000
     (world.logs / "a.log").write_bytes(b"before\n" + line + b"\nafter\n")

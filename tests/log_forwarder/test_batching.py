@@ -6,7 +6,7 @@ import json
 from base64 import b64encode
 from itertools import pairwise
 
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from log_forwarder.batching import (
     BILLING_UNIT_BYTES,
@@ -18,6 +18,7 @@ from log_forwarder.batching import (
     Span,
     fill_call,
 )
+from log_forwarder.fingerprint import MARKER_BYTES, Fingerprint
 from log_forwarder.framing import Piece
 
 # (file, size of one line): sizes near the limits are common.
@@ -29,6 +30,7 @@ lines = st.lists(
 def pack(given_lines: list[tuple[int, int]]) -> tuple[list[Record], bytes]:
     packer = Packer()
     offsets = dict.fromkeys(range(4), 0)
+    places = dict.fromkeys(range(4), Fingerprint(b"", b""))
     records: list[Record | None] = []
     everything = b""
     for number, (file, size) in enumerate(given_lines):
@@ -36,12 +38,14 @@ def pack(given_lines: list[tuple[int, int]]) -> tuple[list[Record], bytes]:
         start = offsets[file]
         offsets[file] = start + size
         piece = Piece(start, start + size, text, part=0, is_last=True, is_terminated=True)
-        records.append(packer.add(text + b"\n", piece, file))
+        places[file] = places[file].after(piece)
+        records.append(packer.add(text + b"\n", piece, generation=file, fingerprint=places[file]))
         everything += text + b"\n"
     records.append(packer.seal())
     return [record for record in records if record], everything
 
 
+@settings(deadline=None)  # up to 40 MB an example: on a busy machine the time says nothing
 @given(lines)
 def test_records_joined_are_the_lines_joined_and_none_is_too_large(
     given_lines: list[tuple[int, int]],
@@ -53,6 +57,7 @@ def test_records_joined_are_the_lines_joined_and_none_is_too_large(
     assert sum(record.lines for record in records) == len(given_lines)
 
 
+@settings(deadline=None)  # up to 40 MB an example: on a busy machine the time says nothing
 @given(lines)
 def test_a_record_is_only_sealed_when_the_next_line_does_not_fit(given_lines: list[tuple[int, int]]) -> None:
     records, _ = pack(given_lines)
@@ -62,6 +67,7 @@ def test_a_record_is_only_sealed_when_the_next_line_does_not_fit(given_lines: li
         assert len(record.data) + len(next_line) > MAX_RECORD_BYTES
 
 
+@settings(deadline=None)  # up to 40 MB an example: on a busy machine the time says nothing
 @given(lines)
 def test_spans_tile_each_file(given_lines: list[tuple[int, int]]) -> None:
     records, _ = pack(given_lines)
@@ -70,12 +76,12 @@ def test_spans_tile_each_file(given_lines: list[tuple[int, int]]) -> None:
         for span in record.spans:
             assert span.start == offsets[span.generation]
             offsets[span.generation] = span.end
-            assert 0 < len(span.marker) <= 64
+            assert len(span.fingerprint.marker) == min(MARKER_BYTES, span.end)
 
 
 def record_of(size: int, generations: set[int]) -> Record:
     spans = tuple(
-        Span(generation=generation, start=0, end=size, parts_after=0, marker=b"\n")
+        Span(generation=generation, start=0, end=size, parts_after=0, fingerprint=Fingerprint(None, b"\n"))
         for generation in sorted(generations)
     )
     return Record(data=b"x" * size, spans=spans, lines=1)

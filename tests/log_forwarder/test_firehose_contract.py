@@ -9,6 +9,7 @@ import boto3
 import pytest
 
 from log_forwarder.batching import MAX_RECORD_BYTES, Record, Span
+from log_forwarder.fingerprint import Fingerprint
 from log_forwarder.firehose import Firehose
 from sidecar.aws import Aws
 from sidecar.errors import ConfigError, Permanent, Transient
@@ -20,7 +21,9 @@ AWS = Aws(service="log-forwarder", version="0")
 
 def record(data: bytes) -> Record:
     return Record(
-        data=data, spans=(Span(generation=1, start=0, end=1, parts_after=0, marker=b"\n"),), lines=1
+        data=data,
+        spans=(Span(generation=1, start=0, end=1, parts_after=0, fingerprint=Fingerprint(None, b"\n")),),
+        lines=1,
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
+from functools import reduce
 from pathlib import Path
 
 import pytest
 
 from log_forwarder.batching import Record, Span
 from log_forwarder.checkpoints import Checkpoints
+from log_forwarder.fingerprint import Fingerprint
 from log_forwarder.framing import cut, cut_tail
 from log_forwarder.inputs.discovery import Globs
 from log_forwarder.inputs.files import HOT_SECONDS, FileInput
@@ -56,21 +58,23 @@ class Tail:
         self.files.close()
         self.checkpoints.close()
 
-    def accept(self, file: TailedFile, start: int, end: int, marker: bytes) -> None:
+    def accept(self, file: TailedFile, start: int, end: int, fingerprint: Fingerprint) -> None:
         assert file.known is not None
         span = Span(
-            generation=file.known.generation, start=start, end=end, parts_after=0, marker=marker[-64:]
+            generation=file.known.generation, start=start, end=end, parts_after=0, fingerprint=fingerprint
         )
         self.checkpoints.acknowledge([Record(data=b"x", spans=(span,), lines=1)])
 
     def _lines(self, file: TailedFile) -> Iterator[bytes]:
-        data = self.files.read(file)
+        block = self.files.read(file)
+        if block is None:
+            return
         start = file.offset
-        pieces = list(cut(data, start=start, parts_before=0, limit_bytes=1000))
+        pieces = list(cut(block.data, start=start, parts_before=0, limit_bytes=2000))
         if pieces:
-            end = pieces[-1].end
-            file.hand_on(pieces[-1], data[: end - start])
-            self.accept(file, start, end, data[: end - start])
+            place = reduce(Fingerprint.after, pieces, block.before)
+            file.hand_on(pieces[-1], place)
+            self.accept(file, start, pieces[-1].end, place)
         else:
             file.waits_for_growth = True
         yield from (piece.text for piece in pieces)
@@ -190,6 +194,36 @@ def test_a_file_replaced_while_nobody_looked_is_read_from_its_start(tail: Tail, 
     again.stop()
 
 
+def test_a_file_that_grew_slowly_and_was_replaced_is_told_by_any_of_its_first_1024_bytes(
+    tail: Tail, log: Path
+) -> None:
+    lines = [f"{number:>60}\n" for number in range(30)]
+    for line in lines:
+        append(log, line)
+        tail.look()
+    tail.stop()
+    lines[16] = lines[16].replace(" ", "x", 1)  # byte 976 of 1,830
+    log.write_text("".join(lines))
+    again = Tail(tail.root)
+
+    assert len(again.look() + again.read()) == len(lines)
+    assert again.replaced == [str(log)]
+    again.stop()
+
+
+def test_a_file_that_grew_line_by_line_goes_on_after_a_restart(tail: Tail, log: Path) -> None:
+    for number in range(30):
+        append(log, f"{number:>60}\n")
+        tail.look()
+    tail.stop()
+    append(log, "new\n")
+    again = Tail(tail.root)
+
+    assert again.look() == [b"new"]
+    assert again.replaced == []
+    again.stop()
+
+
 def test_the_same_file_has_the_same_source_after_a_restart_and_another_after_truncation(
     tail: Tail, log: Path
 ) -> None:
@@ -220,7 +254,10 @@ def test_a_tail_that_is_flushed_is_the_unfinished_line(tail: Tail, log: Path) ->
     tail.clock.advance(6)
     (file,) = tail.files.unfinished(idle_seconds=5)
 
-    assert cut_tail(tail.files.read(file), start=file.offset, parts_before=0).text == b"unfinished"
+    block = tail.files.read(file)
+
+    assert block is not None
+    assert cut_tail(block.data, start=file.offset, parts_before=0).text == b"unfinished"
 
 
 def test_a_file_that_cannot_be_opened_is_told_once_and_read_when_it_can(

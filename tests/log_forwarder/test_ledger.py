@@ -5,11 +5,12 @@ from __future__ import annotations
 from hypothesis import given, strategies as st
 
 from log_forwarder.batching import Span
+from log_forwarder.fingerprint import Fingerprint
 from log_forwarder.ledger import Ledger
 
 
 def span(start: int, end: int) -> Span:
-    return Span(generation=1, start=start, end=end, parts_after=0, marker=b"\n")
+    return Span(generation=1, start=start, end=end, parts_after=0, fingerprint=Fingerprint(None, b"\n"))
 
 
 @given(st.permutations(range(8)), st.integers(0, 8))

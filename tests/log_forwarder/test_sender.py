@@ -11,6 +11,7 @@ import pytest
 
 from log_forwarder.batching import Record, Span
 from log_forwarder.checkpoints import Checkpoints
+from log_forwarder.fingerprint import Fingerprint
 from log_forwarder.firehose import Outcome
 from log_forwarder.outbox import Outbox
 from log_forwarder.sender import Sender
@@ -86,7 +87,9 @@ def records(checkpoints: Checkpoints) -> list[Record]:
     made = []
     for inode in (1, 2, 3):
         known = checkpoints.register(path=f"/{inode}", device=1, inode=inode, head=b"x")
-        span = Span(generation=known.generation, start=0, end=10, parts_after=0, marker=b"\n")
+        span = Span(
+            generation=known.generation, start=0, end=10, parts_after=0, fingerprint=Fingerprint(None, b"\n")
+        )
         made.append(Record(data=b"record %d" % inode, spans=(span,), lines=1))
     return made
 

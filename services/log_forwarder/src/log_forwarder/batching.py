@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from log_forwarder.fingerprint import Fingerprint
 from log_forwarder.framing import Piece
 
 # https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html
@@ -23,8 +24,6 @@ BILLING_UNIT_BYTES = 5 * 1024
 _CALL_OVERHEAD_BYTES = 256  # {"DeliveryStreamName": "<64 characters>", "Records": []}
 _RECORD_OVERHEAD_BYTES = 16  # {"Data": ""}, and the comma
 
-MARKER_BYTES = 64  # how much of a file before an offset is kept to know the place again
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
@@ -35,14 +34,14 @@ class Span:
         start: offset of the first byte.
         end: offset after the last byte.
         parts_after: parts of the line at ``end`` that are already cut.
-        marker: the last bytes before ``end``, at most ``MARKER_BYTES``.
+        fingerprint: what the file holds before ``end``.
     """
 
     generation: int
     start: int
     end: int
     parts_after: int
-    marker: bytes
+    fingerprint: Fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +73,7 @@ class Record:
 class _OpenSpan:
     start: int
     last: Piece
+    fingerprint: Fingerprint
 
 
 @dataclass(slots=True)
@@ -90,19 +90,23 @@ class Packer:
         """Whether there is nothing to seal."""
         return not self._encoded
 
-    def add(self, encoded: bytes, piece: Piece, generation: int) -> Record | None:
+    def add(
+        self, encoded: bytes, piece: Piece, *, generation: int, fingerprint: Fingerprint
+    ) -> Record | None:
         """Add one encoded piece; return the record it no longer fitted in, sealed.
 
-        Pieces of one generation are given in the order of the file, without a gap.
+        Pieces of one generation are given in the order of the file, without a gap; ``fingerprint`` is
+        the file's at the end of this one.
         """
         if len(encoded) > MAX_RECORD_BYTES:
             raise ValueError(f"{len(encoded)} bytes can never fit a record of {MAX_RECORD_BYTES}")
         sealed = self.seal() if self._size_bytes + len(encoded) > MAX_RECORD_BYTES else None
         span = self._spans.get(generation)
         if span is None:
-            self._spans[generation] = _OpenSpan(piece.start, piece)
+            self._spans[generation] = _OpenSpan(piece.start, piece, fingerprint)
         else:
             span.last = piece
+            span.fingerprint = fingerprint
         self._encoded.append(encoded)
         self._size_bytes += len(encoded)
         self._lines += piece.is_last
@@ -122,14 +126,12 @@ class Packer:
 
 
 def _close(generation: int, span: _OpenSpan) -> Span:
-    last = span.last
-    raw = last.text[-MARKER_BYTES:] + (b"\n" if last.is_terminated else b"")
     return Span(
         generation=generation,
         start=span.start,
-        end=last.end,
-        parts_after=last.parts_after,
-        marker=raw[-MARKER_BYTES:],
+        end=span.last.end,
+        parts_after=span.last.parts_after,
+        fingerprint=span.fingerprint,
     )
 
 

@@ -12,7 +12,6 @@ Offsets only move after Firehose accepted, through the :class:`~log_forwarder.le
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import secrets
 import sqlite3
@@ -22,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from log_forwarder.batching import Record
+from log_forwarder.batching import Record, Span
+from log_forwarder.fingerprint import digest
 from log_forwarder.ledger import Ledger
 from sidecar.errors import ConfigError
 
-HEAD_BYTES = 1024
 _PURGE_AFTER_DAYS = 7
 
 _SCHEMA = """
@@ -62,7 +61,7 @@ class Known:
         source: what its lines' ids begin with.
         path: where it was when it was first read.
         device, inode: its identity on this host, as long as it exists.
-        head_bytes, head_digest: how it began.
+        head_bytes, head_digest: how it began, up to ``HEAD_BYTES`` once so much was accepted.
         offset: everything before it was accepted.
         parts_before: parts of the line at ``offset`` already accepted.
         marker_bytes, marker_digest: what stands right before ``offset``.
@@ -79,11 +78,6 @@ class Known:
     parts_before: int
     marker_bytes: int
     marker_digest: bytes
-
-
-def digest(data: bytes) -> bytes:
-    """Return a short fingerprint: enough to know a place again, and no log line is kept in the state."""
-    return hashlib.blake2b(data, digest_size=8).digest()
 
 
 class Checkpoints:
@@ -167,12 +161,12 @@ class Checkpoints:
             advanced = self._ledger.acknowledge(span for record in records for span in record.spans)
             self._db.execute("BEGIN")
             self._db.executemany(
-                "UPDATE files SET offset = ?, parts_before = ?, marker_bytes = ?, marker_digest = ?,"
-                " committed_at = CURRENT_TIMESTAMP WHERE generation = ?",
-                [
-                    (span.end, span.parts_after, len(span.marker), digest(span.marker), span.generation)
-                    for span in advanced
-                ],
+                "UPDATE files SET offset = :offset, parts_before = :parts_before,"
+                " head_digest = iif(:head_bytes > head_bytes, :head_digest, head_digest),"
+                " head_bytes = max(head_bytes, :head_bytes),"
+                " marker_bytes = :marker_bytes, marker_digest = :marker_digest,"
+                " committed_at = CURRENT_TIMESTAMP WHERE generation = :generation",
+                [_place(span) for span in advanced],
             )
             self._db.execute("COMMIT")
 
@@ -226,6 +220,20 @@ def _known(row: tuple[int, str, bytes, int, int, int, bytes, int, int, int, byte
         marker_bytes=row[9],
         marker_digest=row[10],
     )
+
+
+def _place(span: Span) -> dict[str, int | bytes]:
+    """Return what is stored of the place at the end of ``span``; a head only ever gets longer."""
+    head, marker = span.fingerprint.head or b"", span.fingerprint.marker
+    return {
+        "generation": span.generation,
+        "offset": span.end,
+        "parts_before": span.parts_after,
+        "head_bytes": len(head),
+        "head_digest": digest(head),
+        "marker_bytes": len(marker),
+        "marker_digest": digest(marker),
+    }
 
 
 def _unusable(path: Path, err: sqlite3.Error) -> ConfigError:

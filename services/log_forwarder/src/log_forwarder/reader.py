@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from log_forwarder.batching import Packer
 from log_forwarder.checkpoints import Known
 from log_forwarder.envelope import JSON_PIECE_BYTES, RAW_PIECE_BYTES, Encode, JsonLines, raw_lines
+from log_forwarder.fingerprint import Fingerprint
 from log_forwarder.framing import Piece, cut, cut_tail
 from log_forwarder.inputs.files import FileInput
 from log_forwarder.inputs.tailed import TailedFile
@@ -144,15 +145,18 @@ class Reader:
         return has_read
 
     def _read_block(self, file: TailedFile) -> bool:
-        data = self._files.read(file)
-        if not data or file.known is None:
+        block = self._files.read(file)
+        if block is None or file.known is None:
             return False
         encode = self._encoder(file.known)
-        start = file.offset
+        place = block.before
         lines = parts = 0
         last: Piece | None = None
-        for piece in cut(data, start=start, parts_before=file.parts_before, limit_bytes=self._limit_bytes):
-            self._pack(encode(piece), piece, file.known.generation)
+        for piece in cut(
+            block.data, start=file.offset, parts_before=file.parts_before, limit_bytes=self._limit_bytes
+        ):
+            place = place.after(piece)
+            self._pack(encode(piece), piece, file.known.generation, place)
             last = piece
             lines += piece.is_last
             parts += piece.part > 0
@@ -161,25 +165,27 @@ class Reader:
         if last is None:
             file.waits_for_growth = True
             return False
-        file.hand_on(last, data[: last.end - start])
+        file.hand_on(last, place)
         self._listener.read(lines=lines, parts=parts)
         return True
 
     def _flush_tail(self, file: TailedFile) -> None:
-        data = self._files.read(file)
-        if not data or file.known is None or b"\n" in data or len(data) > self._limit_bytes:
+        block = self._files.read(file)
+        data = block.data if block else b""
+        if not block or file.known is None or b"\n" in data or len(data) > self._limit_bytes:
             file.waits_for_growth = False  # it has grown meanwhile: read it as usual
             return
         piece = cut_tail(data, start=file.offset, parts_before=file.parts_before)
-        self._pack(self._encoder(file.known)(piece), piece, file.known.generation)
-        file.hand_on(piece, data)
+        place = block.before.after(piece)
+        self._pack(self._encoder(file.known)(piece), piece, file.known.generation, place)
+        file.hand_on(piece, place)
         file.waits_for_growth = False
         self._listener.read(lines=1, parts=int(piece.part > 0))
 
-    def _pack(self, encoded: bytes, piece: Piece, generation: int) -> None:
+    def _pack(self, encoded: bytes, piece: Piece, generation: int, place: Fingerprint) -> None:
         if self._packer.is_empty:
             self._filling_since = self._monotonic()
-        sealed = self._packer.add(encoded, piece, generation)
+        sealed = self._packer.add(encoded, piece, generation=generation, fingerprint=place)
         if sealed is not None:
             self._outbox.put(sealed)
             self._filling_since = self._monotonic()

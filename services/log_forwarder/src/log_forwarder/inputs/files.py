@@ -11,12 +11,13 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from log_forwarder.checkpoints import HEAD_BYTES, Checkpoints
+from log_forwarder.checkpoints import Checkpoints
+from log_forwarder.fingerprint import HEAD_BYTES, Fingerprint
 from log_forwarder.inputs.descriptors import close, descriptors_for_files, is_deleted, open_same
 from log_forwarder.inputs.discovery import Globs, Sighting
-from log_forwarder.inputs.tailed import TailedFile, continues
+from log_forwarder.inputs.tailed import TailedFile, continues, fingerprint
 
 READ_BYTES = 1024 * 1024  # more than the longest piece and its newline, or a long line would never move
 HOT_SECONDS = 60.0
@@ -29,6 +30,18 @@ class Ended:
 
     path: str
     unread_bytes: int
+
+
+class Block(NamedTuple):
+    """What was read.
+
+    Attributes:
+        data: the bytes from ``file.offset`` on; never empty.
+        before: the file's fingerprint at ``file.offset``.
+    """
+
+    data: bytes
+    before: Fingerprint
 
 
 class Listener(Protocol):
@@ -106,10 +119,10 @@ class FileInput:
             if file.unread_bytes and file.waits_for_growth and file.grew_at <= before:
                 yield file
 
-    def read(self, file: TailedFile) -> bytes:
+    def read(self, file: TailedFile) -> Block | None:
         """Return the next bytes of a file, from ``file.offset`` (which a truncation moves to 0).
 
-        Empty when there is nothing, or when the file cannot be read now; the next scan tries again. One
+        None when there is nothing, or when the file cannot be read now; the next scan tries again. One
         bad file (EIO, ESTALE) must not keep the others. Sets ``file.known`` when there is something.
         """
         is_kept_open = file.descriptor is not None
@@ -119,11 +132,11 @@ class FileInput:
                 descriptor = open_same(file)
             if descriptor is None:
                 file.could_not_read = True  # the next scan sees what became of its name
-                return b""
+                return None
             return self._read(file, descriptor)
         except OSError as err:
             self._note_failed_read(file, err)
-            return b""
+            return None
         finally:
             if descriptor is not None and not is_kept_open:
                 file.is_proven = False
@@ -148,7 +161,7 @@ class FileInput:
         for file in self._files.values():
             self._close(file)
 
-    def _read(self, file: TailedFile, descriptor: int) -> bytes:
+    def _read(self, file: TailedFile, descriptor: int) -> Block | None:
         file.size_bytes = os.fstat(descriptor).st_size
         if not continues(file, descriptor):
             self._restart(file)
@@ -159,11 +172,13 @@ class FileInput:
         file.failed_reads = 0
         file.looked_at()
         data = data[len(file.marker) :]
-        if data and file.known is None:
+        if not data:
+            return None
+        if file.known is None:
             file.known = self._checkpoints.register(
                 path=file.path, device=file.device, inode=file.inode, head=data[:HEAD_BYTES]
             )
-        return data
+        return Block(data, fingerprint(file, descriptor))
 
     def _begin(self, sighting: Sighting, now: float) -> TailedFile:
         """Take up a file. Whether it is the one we know is seen in its content, before the first read."""

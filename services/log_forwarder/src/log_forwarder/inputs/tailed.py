@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from log_forwarder.batching import MARKER_BYTES
-from log_forwarder.checkpoints import Known, digest
+from log_forwarder.checkpoints import Known
+from log_forwarder.fingerprint import HEAD_BYTES, MARKER_BYTES, Fingerprint, digest
 from log_forwarder.framing import Piece
 from log_forwarder.inputs.discovery import Sighting
 
@@ -104,11 +104,14 @@ class TailedFile:
         self.is_proven = True
         self._has_changed = False
 
-    def hand_on(self, piece: Piece, consumed: bytes) -> None:
-        """Move behind ``piece``; ``consumed`` are the file's bytes that end there."""
+    def hand_on(self, piece: Piece, fingerprint: Fingerprint) -> None:
+        """Move behind ``piece``, where the file has this fingerprint."""
         self.offset = piece.end
         self.parts_before = piece.parts_after
-        self.marker = (self.marker + consumed[-MARKER_BYTES:])[-MARKER_BYTES:]
+        self.marker = fingerprint.marker
+        head = fingerprint.head
+        if head is not None and self.known is not None and len(head) > self.known.head_bytes:
+            self.known = replace(self.known, head_bytes=len(head), head_digest=digest(head))
 
 
 def continues(file: TailedFile, descriptor: int) -> bool:
@@ -126,6 +129,18 @@ def continues(file: TailedFile, descriptor: int) -> bool:
         return False
     if file.marker or not file.offset:
         return True  # the read itself compares it
-    marker = os.pread(descriptor, known.marker_bytes, file.offset - known.marker_bytes)
+    marker_bytes = min(MARKER_BYTES, file.offset)
+    marker = os.pread(descriptor, marker_bytes, file.offset - marker_bytes)
     file.marker = marker
-    return digest(marker) == known.marker_digest
+    return digest(marker[len(marker) - known.marker_bytes :]) == known.marker_digest
+
+
+def fingerprint(file: TailedFile, descriptor: int) -> Fingerprint:
+    """Return the fingerprint at ``file.offset``; its head only while more of it is to be learned.
+
+    Raises:
+        OSError: the file cannot be read now.
+    """
+    if file.known is None or file.known.head_bytes >= HEAD_BYTES:
+        return Fingerprint(None, file.marker)
+    return Fingerprint(os.pread(descriptor, min(HEAD_BYTES, file.offset), 0), file.marker)
