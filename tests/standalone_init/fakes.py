@@ -72,6 +72,7 @@ with psycopg.connect(url.replace("+psycopg2", ""), autocommit=True) as connectio
         connection.execute("UPDATE alembic_version SET version_num = %s", [above])
         done += 1
     connection.execute("INSERT INTO slot_pool VALUES ('default_pool') ON CONFLICT DO NOTHING")
+    connection.execute("SELECT pg_advisory_unlock(1)")
 """
 
 

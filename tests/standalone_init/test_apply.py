@@ -7,8 +7,9 @@ import os
 import stat
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -52,6 +53,16 @@ def stamp(url: str, revision: str) -> None:
         "CREATE TABLE dag (); CREATE TABLE dag_run (); CREATE TABLE task_instance ();"
         f"CREATE TABLE alembic_version AS SELECT '{revision}' AS version_num",
     )
+
+
+@contextmanager
+def migrating_by_hand(url: str) -> Iterator[psycopg.Connection[object]]:
+    """Airflow's first migration between its two transactions: the tables are there, the revision is not."""
+    with psycopg.connect(url, autocommit=True, application_name="a colleague's shell") as connection:
+        connection.execute("SELECT pg_advisory_lock(1)")
+        for table in ("dag", "dag_run", "task_instance", "connection", "job", "log", "variable", "xcom"):
+            connection.execute(f"CREATE TABLE {table} ()".encode())
+        yield connection
 
 
 def test_an_empty_database_is_migrated_recorded_and_reported(
@@ -115,6 +126,49 @@ def test_a_run_that_waits_names_the_holder_of_the_lock(
     assert first.terminate() == 75
 
 
+def test_a_migration_by_hand_that_holds_a_table_is_waited_for(
+    start_sidecar: Start, standalone_init: Run, airflow: FakeAirflow, database: str, settings: dict[str, str]
+) -> None:
+    standalone_init("apply")
+    with psycopg.connect(database) as by_hand:
+        by_hand.execute("SELECT pg_advisory_lock(1)")
+        by_hand.execute("ALTER TABLE dag_run ADD COLUMN more int")
+        running = start_sidecar("standalone_init", "apply", settings=settings)
+        wait_until(lambda: "waiting_for_lock" in running.text(), "the run to wait", deadline_seconds=10)
+
+    assert running.process.wait(30) == 0, running.text()
+    assert airflow.calls == ["db migrate"]
+
+
+def test_a_first_migration_by_hand_is_waited_for_and_not_called_unstamped(
+    start_sidecar: Start, airflow: FakeAirflow, database: str, settings: dict[str, str]
+) -> None:
+    with migrating_by_hand(database) as by_hand:
+        running = start_sidecar("standalone_init", "apply", settings=settings)
+        wait_until(lambda: "waiting_for_lock" in running.text(), "the run to wait")
+        by_hand.execute(f"CREATE TABLE alembic_version AS SELECT '{REVISIONS[-1]}' AS version_num".encode())
+        by_hand.execute("CREATE TABLE slot_pool AS SELECT 'default_pool' AS pool")
+
+    assert running.process.wait(30) == 0, running.text()
+    assert airflow.calls == []
+    assert json.loads(Path(settings["STANDALONE_INIT_REPORT"]).read_text())["state_before"] == "CURRENT"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("inspect",), ("plan",), ("gate",), ("verify",), ("apply", "--dry-run")]
+)
+def test_a_command_that_reads_says_not_now_during_a_migration_and_names_it(
+    standalone_init: Run, airflow: FakeAirflow, database: str, arguments: tuple[str, ...]
+) -> None:
+    with migrating_by_hand(database):
+        done = standalone_init(*arguments)
+
+    assert done.code == 75
+    assert "A migration is running" in done.out + done.err
+    assert "a colleague's shell" in done.out + done.err
+    assert "Traceback" not in done.out + done.err
+
+
 def test_sigterm_ends_airflow_too_and_the_next_run_continues(
     start_sidecar: Start, standalone_init: Run, airflow: FakeAirflow, database: str, settings: dict[str, str]
 ) -> None:
@@ -174,7 +228,7 @@ def test_kill_dash_nine_of_the_run_leaves_a_child_that_the_next_run_waits_for(
         " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
     )
     assert standalone_init("apply").code == 0
-    assert outcomes(database) == ["interrupted", "failed", "done"]
+    assert outcomes(database) == ["interrupted", "done"]  # the blocked one had not begun
 
 
 def test_a_lock_connection_that_is_lost_ends_the_run_and_the_next_one_finishes(

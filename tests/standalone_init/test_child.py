@@ -57,7 +57,7 @@ def test_what_a_shell_started_is_given_the_time_to_end_in_order(work: str) -> No
 
     child.end(30)
 
-    assert is_gone(pid)
+    wait_until(lambda: is_gone(pid), "the end of the work")
     assert child.last_lines[-1] == "ending in order"
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from sidecar.clock import Stop, SystemClock
 from sidecar.errors import ConfigError
-from standalone_init.errors import TryAgain
-from standalone_init.lock import AIRFLOW_KEY, Holder, RunLock, own_key
+from standalone_init.errors import MigrationRunning, TryAgain
+from standalone_init.lock import AIRFLOW_KEY, Holder, RunLock, between_migrations, own_key
 
 pytestmark = pytest.mark.integration
 
@@ -118,6 +118,57 @@ def test_airflows_own_migration_is_waited_for(
 
     first.execute("SELECT pg_advisory_unlock(%s)", [AIRFLOW_KEY])
     lock_on(second, timeout_seconds=0.05).wait_for_airflow()
+
+
+def test_what_is_read_while_a_migration_begins_is_not_believed(
+    first: psycopg.Connection[Any], second: psycopg.Connection[Any]
+) -> None:
+    with pytest.raises(MigrationRunning, match="the first"), between_migrations(second):
+        first.execute("SELECT pg_advisory_lock(%s)", [AIRFLOW_KEY])
+
+
+def test_a_reading_that_fails_in_a_migration_blames_the_migration(
+    first: psycopg.Connection[Any], second: psycopg.Connection[Any]
+) -> None:
+    second.execute("SET statement_timeout TO 50")
+    first.execute("CREATE TABLE dag ()")
+
+    def read_while_it_begins() -> None:
+        with between_migrations(second):
+            first.execute("SELECT pg_advisory_lock(%s)", [AIRFLOW_KEY])
+            first.execute("BEGIN")
+            first.execute("LOCK TABLE dag")
+            second.execute("SELECT 1 FROM dag")
+
+    with pytest.raises(MigrationRunning, match="the first"):
+        read_while_it_begins()
+
+
+def test_a_reading_that_fails_without_a_migration_keeps_its_own_reason(
+    first: psycopg.Connection[Any],
+) -> None:
+    with pytest.raises(psycopg.errors.UndefinedTable), between_migrations(first):
+        first.execute("SELECT 1 FROM absent")
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_a_look_that_migrations_disturb_is_repeated(first: psycopg.Connection[Any], times: int) -> None:
+    disturbed = [MigrationRunning("A migration is running")] * times
+
+    def look() -> str:
+        if disturbed:
+            raise disturbed.pop()
+        return "seen"
+
+    assert lock_on(first).when_quiet(look) == "seen"
+
+
+def test_a_look_that_is_always_disturbed_ends_with_not_now(first: psycopg.Connection[Any]) -> None:
+    def look() -> None:
+        raise MigrationRunning("A migration is running")
+
+    with pytest.raises(MigrationRunning):
+        lock_on(first).when_quiet(look)
 
 
 class Pooled:

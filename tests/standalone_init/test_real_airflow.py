@@ -92,6 +92,15 @@ def revision(url: str) -> str:
     return str(row[0]) if row else ""
 
 
+def advisory_locks(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def migrations(done: Finished) -> int:
     return sum('"no_impact_until_here"' in line for line in done.out.splitlines())
 
@@ -124,6 +133,7 @@ def test_kill_dash_nine_during_an_upgrade(
         with contextlib.suppress(psutil.NoSuchProcess):  # Airflow may have ended in this very moment
             process.kill()
     running.process.wait(10)
+    wait_until(lambda: not advisory_locks(old_database), "the server to notice", deadline_seconds=60)
 
     assert state(run_sidecar, settings)[0] in ("BEHIND", "PARTIAL", "CURRENT")
     again = run_sidecar("standalone_init", "apply", settings=settings, deadline_seconds=PATIENCE_SECONDS)

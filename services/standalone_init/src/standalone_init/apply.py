@@ -15,7 +15,7 @@ from sidecar.secrets import Secret
 from standalone_init import verify
 from standalone_init.airflow_cli import AirflowCli, Ended
 from standalone_init.database import AirflowDatabase
-from standalone_init.errors import FilesUnusable
+from standalone_init.errors import FilesUnusable, MigrationRunning
 from standalone_init.events import Events
 from standalone_init.lock import RunLock
 from standalone_init.observe import Observer
@@ -71,20 +71,24 @@ class Apply:
         return EXIT_OK
 
     def _run(self) -> Outcome:
-        observation, steps = self._look_and_plan()
-        self._note_start(observation, steps)
-        if not steps:
-            return self._confirm(observation)
-        if self._runtime.dry_run:
-            self._events.planned(steps)
-            return "planned"
+        try:
+            observation, steps = self._look_and_plan()
+            if not steps:
+                return self._confirm(observation)
+            if self._runtime.dry_run:
+                self._events.planned(steps)
+                return "planned"
+        except MigrationRunning:
+            # Who has the lock can wait for its end; a dry run takes none.
+            if self._runtime.dry_run:
+                raise
         with self._database.writer() as connection:
             lock = self._lock(connection)
             with lock.held():
                 # Somebody else may have done it all while we waited.
-                observation, steps = self._look_and_plan()
+                observation, steps = lock.when_quiet(self._look_and_plan)
                 if not steps:
-                    return self._confirm(observation)
+                    return lock.when_quiet(lambda: self._confirm(observation))
                 self._events.no_impact_until_here(steps)
                 self._act(observation, steps, lock, Record(connection))
         return "changed"
@@ -92,7 +96,9 @@ class Apply:
     def _look_and_plan(self) -> tuple[Observation, Sequence[Step]]:
         observation = self._observer.observe()
         self._events.observed(observation.database, observation.image)
-        return observation, plan(observation, self._observer.wanted)
+        steps = plan(observation, self._observer.wanted)
+        self._note_start(observation, steps)
+        return observation, steps
 
     def _confirm(self, observation: Observation) -> Outcome:
         self._verify(observation)
@@ -116,7 +122,7 @@ class Apply:
                 record.phase(step.name)
                 self._perform(step, lock)
             record.phase("verify")
-            self._verify(self._observer.observe())
+            lock.when_quiet(lambda: self._verify(self._observer.observe()))
         except SidecarError as err:
             with suppress(psycopg.Error):
                 record.failed(err)
@@ -130,7 +136,7 @@ class Apply:
                 migrate(
                     run_airflow=self._run_airflow,
                     wait_for_airflow=lock.wait_for_airflow,
-                    read_state=self._observer.database_state,
+                    read_state=lambda: lock.when_quiet(self._observer.database_state),
                     events=self._events,
                 )
             case MakeDirectory(directory=directory):

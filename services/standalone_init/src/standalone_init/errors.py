@@ -21,7 +21,7 @@ EXIT_CODES: Mapping[int, str] = {
     UNREACHABLE: "the database did not answer in time",
     MIGRATION_FAILED: "airflow db migrate did not reach the head",
     FILES_UNUSABLE: "a directory or file cannot be made or written",
-    TRY_AGAIN: "not now: lock held by another, told to stop, or (gate) not migrated yet",
+    TRY_AGAIN: "not now: a run or a migration goes on, told to stop, or (gate) not migrated yet",
     NOT_VERIFIED: "what was read afterwards is not what it must be",
     LOGIN_REFUSED: "the database refused the login",
 }
@@ -79,3 +79,7 @@ class TryAgain(Transient):
     """Nothing is wrong but the moment: the next run continues where this one stopped."""
 
     exit_code = TRY_AGAIN
+
+
+class MigrationRunning(TryAgain):
+    """What is read during a migration is neither the state before it nor the one after it."""

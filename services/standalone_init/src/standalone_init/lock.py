@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 
 from sidecar.clock import Clock, Stop
 from sidecar.errors import ConfigError
-from standalone_init.errors import TryAgain
+from standalone_init.errors import MigrationRunning, TryAgain
 
 AIRFLOW_KEY = 1  # airflow.utils.db.DBLocks.MIGRATIONS
 _POLL_SECONDS = 0.5
 _TELL_EVERY_SECONDS = 10.0
 _PROXY_SAMPLES = 5
+_LOOKS = 3
+
+T = TypeVar("T")
 
 # A 64-bit key is split into classid (high) and objid (low) with objsubid 1.
 # https://www.postgresql.org/docs/current/view-pg-locks.html
@@ -119,6 +122,20 @@ class RunLock:
         """
         self._wait("an 'airflow db migrate'", AIRFLOW_KEY, self._is_airflow_idle)
 
+    def when_quiet(self, look: Callable[[], T]) -> T:
+        """Return what ``look`` returns when no migration was in its way; wait for those that are.
+
+        Raises:
+            MigrationRunning: each time another one began while it looked.
+            TryAgain: one did not end in time, or told to stop.
+        """
+        for _ in range(_LOOKS - 1):
+            self.wait_for_airflow()
+            with suppress(MigrationRunning):
+                return look()
+        self.wait_for_airflow()
+        return look()
+
     def _wait(self, whom: str, key: int, is_ours: Callable[[], bool]) -> None:
         started = self._clock.monotonic()
         told_at: float | None = None
@@ -174,6 +191,35 @@ def own_key(database_oid: int) -> int:
     """Return this product's key for a database: positive, 63 bits, far from Airflow's 1 and 2."""
     digest = hashlib.sha256(f"airflow-ecs/standalone-init/{database_oid}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+@contextmanager
+def between_migrations(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Read in the block, and believe it: no ``airflow db migrate`` went on when it began or when it ended.
+
+    Looks at Airflow's lock and never takes it: a reader that had it would make a migration fail.
+
+    Raises:
+        MigrationRunning: one goes on; what was read, or why it could not be read, means nothing.
+    """
+    _refuse_migration(connection)
+    try:
+        yield
+    except psycopg.Error:
+        if not connection.broken:
+            _refuse_migration(connection)
+        raise
+    _refuse_migration(connection)
+
+
+def _refuse_migration(connection: psycopg.Connection[Any]) -> None:
+    holder = holder_of(connection, AIRFLOW_KEY)
+    if holder is not None:
+        raise MigrationRunning(
+            "A migration is running",
+            why=f"Airflow's lock is held by {holder}",
+            remedy="Wait for its end and run again",
+        )
 
 
 def holder_of(connection: psycopg.Connection[Any], key: int) -> Holder | None:

@@ -9,6 +9,7 @@ from sidecar.app import Runtime
 from standalone_init.airflow_cli import AirflowCli
 from standalone_init.airflow_config import AirflowConfig
 from standalone_init.database import AirflowDatabase
+from standalone_init.lock import between_migrations
 from standalone_init.plan import Observation, Wanted
 from standalone_init.reading import read
 from standalone_init.settings import StandaloneInitSettings
@@ -44,9 +45,13 @@ class Observer:
         return self._airflow.image(uses_fab=self._config.uses_fab)
 
     def database_state(self) -> DatabaseState:
-        """Read and name the database's state."""
+        """Read and name the database's state.
+
+        Raises:
+            MigrationRunning: it is being changed just now; a retry after that helps.
+        """
         image = self.image
-        with self._database.reader() as connection:
+        with self._database.reader() as connection, between_migrations(connection):
             return classify(read(connection), image)
 
     def observe(self) -> Observation:

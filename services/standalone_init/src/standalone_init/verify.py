@@ -11,6 +11,7 @@ from sidecar.app import Finding
 from sidecar.secrets import mask
 from standalone_init.database import AirflowDatabase
 from standalone_init.errors import FilesUnusable, NotVerified
+from standalone_init.lock import between_migrations
 from standalone_init.plan import Directory, Observation, Wanted
 from standalone_init.state import MAIN_TABLES, StateClass
 
@@ -65,7 +66,7 @@ def demand(found: Iterator[Finding]) -> None:
 
 
 def _tables(database: AirflowDatabase) -> Finding:
-    with database.reader() as connection:
+    with database.reader() as connection, between_migrations(connection):
         for table in sorted(MAIN_TABLES):
             statement = sql.SQL("SELECT * FROM {} LIMIT 1").format(sql.Identifier(table))
             try:
