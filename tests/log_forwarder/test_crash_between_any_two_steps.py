@@ -27,7 +27,7 @@ class Unheard:
 
     def read(self, *, lines: int, parts: int) -> None: ...
 
-    def ended(self, path: str, *, unread_bytes: int) -> None: ...
+    def ended(self, path: str, *, unread_bytes: int, was_open: bool) -> None: ...
 
     def looked(self, *, files: int, lag_bytes: int) -> None: ...
 
@@ -72,6 +72,7 @@ def plan(disk: Disk) -> list[Step]:
         checkpoints=checkpoints,
         monotonic=FakeClock().monotonic,
         listener=Unheard(),
+        open_files_max=16,
     )
     reader = Reader(
         files=files,

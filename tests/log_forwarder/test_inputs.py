@@ -15,10 +15,12 @@ from log_forwarder.checkpoints import Checkpoints
 from log_forwarder.fingerprint import Fingerprint
 from log_forwarder.framing import cut, cut_tail
 from log_forwarder.inputs.discovery import Globs
-from log_forwarder.inputs.files import HOT_SECONDS, FileInput
+from log_forwarder.inputs.files import Ended, FileInput
+from log_forwarder.inputs.open_files import HOT_SECONDS
 from log_forwarder.inputs.tailed import TailedFile
 from sidecar.errors import ConfigError
 from sidecar.testing.fake_clock import FakeClock
+from sidecar.testing.waiting import wait_until
 
 Pread = Callable[[int, int, int], bytes]
 
@@ -26,9 +28,9 @@ Pread = Callable[[int, int, int], bytes]
 class Tail:
     """Reads files as the reader does, and accepts at once what it read."""
 
-    def __init__(self, root: Path, clock: FakeClock | None = None) -> None:
+    def __init__(self, root: Path, *, open_files_max: int = 16) -> None:
         self.root = root
-        self.clock = clock or FakeClock()
+        self.clock = FakeClock()
         self.replaced: list[str] = []
         self.refused: list[tuple[str, str]] = []
         self.checkpoints = Checkpoints(root / "state")
@@ -37,6 +39,7 @@ class Tail:
             checkpoints=self.checkpoints,
             monotonic=self.clock.monotonic,
             listener=self,
+            open_files_max=open_files_max,
         )
 
     def restarted(self, path: str) -> None:
@@ -91,6 +94,13 @@ def tail(tmp_path: Path) -> Iterator[Tail]:
 @pytest.fixture
 def log(tail: Tail) -> Path:
     return tail.root / "logs" / "a.log"
+
+
+def _now_ns(directory: Path) -> int:
+    """Return the time of the file system, which may tick only every few milliseconds."""
+    probe = directory / "probe"
+    probe.write_bytes(b"")
+    return probe.stat().st_ctime_ns
 
 
 def append(path: Path, text: str) -> None:
@@ -156,19 +166,86 @@ def test_a_file_removed_after_it_was_opened_is_read_to_its_end(tail: Tail, log: 
     assert len(tail.files) == 0
 
 
-def test_a_file_that_takes_a_removed_ones_inode_is_not_mistaken_for_it(tail: Tail, log: Path) -> None:
+def test_the_last_lines_of_a_file_that_was_silent_for_long_are_read_although_it_is_removed_at_once(
+    tail: Tail, log: Path
+) -> None:
+    append(log, "start\n")
+    tail.look()
+    tail.clock.advance(100 * HOT_SECONDS)
+    assert tail.look() == []
+    append(log, "last words\n")
+    log.unlink()
+
+    assert tail.look() == [b"last words"]
+    assert tail.files.scan() == [Ended(path=str(log), unread_bytes=0, was_open=True)]
+
+
+def test_that_holds_also_for_a_file_that_was_silent_since_before_the_start(tail: Tail, log: Path) -> None:
+    append(log, "start\n")
+    tail.look()
+    tail.stop()
+    again = Tail(tail.root)
+    assert again.look() == []
+    append(log, "last words\n")
+    log.unlink()
+
+    assert again.look() == [b"last words"]
+    again.stop()
+
+
+def test_when_descriptors_are_short_the_coldest_files_are_closed_and_the_others_are_still_read(
+    tail: Tail,
+) -> None:
+    tail.stop()
+    tail = Tail(tail.root, open_files_max=4)  # three of them for cold files
+    logs = [tail.root / "logs" / f"{number}.log" for number in range(5)]
+    for log in logs:
+        append(log, "one\n")
+        changed_ns = log.stat().st_ctime_ns
+        wait_until(lambda: _now_ns(tail.root) > changed_ns, "the file system's clock to tick")  # noqa: B023 - at once
+        tail.look()
+        tail.clock.advance(HOT_SECONDS + 1)
+    tail.look()
+
+    assert [file.path for file in tail.files if file.descriptor is not None] == [str(log) for log in logs[2:]]
+    tail.stop()
+
+
+def test_a_file_removed_while_it_was_not_open_is_told_with_what_is_known_of_it(tail: Tail) -> None:
+    tail.stop()
+    tail = Tail(tail.root, open_files_max=0)
+    read, unread = tail.root / "logs" / "read.log", tail.root / "logs" / "unread.log"
+    append(read, "one\n")
+    tail.look()
+    append(unread, "four\n")
+    tail.files.scan()
+    read.unlink()
+    unread.unlink()
+
+    assert tail.files.scan() == [
+        Ended(path=str(read), unread_bytes=0, was_open=False),
+        Ended(path=str(unread), unread_bytes=5, was_open=False),
+    ]
+    tail.stop()
+
+
+def test_a_file_that_takes_a_removed_ones_inode_is_not_mistaken_for_it(tail: Tail) -> None:
+    tail.stop()
+    tail = Tail(tail.root, open_files_max=0)  # an open descriptor would keep the number
+    log = tail.root / "logs" / "a.log"
     append(log, "one\n")
     tail.look()
     inode = log.stat().st_ino
-    tail.clock.advance(HOT_SECONDS + 1)
-    tail.look()  # cold: the descriptor is closed, so the number is free
     log.unlink()
     other = log.with_name("b.log")
     append(other, "two\n")
-    if other.stat().st_ino != inode:
+    read = tail.look() + tail.read()
+    is_reused = other.stat().st_ino == inode
+    tail.stop()
+    if not is_reused:
         pytest.skip("this file system did not give the inode number to the next file")
 
-    assert tail.look() + tail.read() == [b"two"]
+    assert read == [b"two"]
 
 
 def test_a_restart_goes_on_at_the_accepted_offset(tail: Tail, log: Path) -> None:
@@ -268,7 +345,8 @@ def test_a_file_that_cannot_be_opened_is_told_once_and_read_when_it_can(
 
     append(log, "one\n")
     with monkeypatch.context() as patched:
-        patched.setattr("log_forwarder.inputs.files.open_same", refuse)  # root may open anything
+        patched.setattr("log_forwarder.inputs.files.open_same", refuse)
+        patched.setattr("log_forwarder.inputs.open_files.open_same", refuse)  # root may open anything
         assert [tail.look(), tail.look(), tail.look()] == [[], [], []]
 
     assert tail.refused == [(str(log), "Permission denied")]

@@ -36,6 +36,10 @@ class Events:
         self._unread_bytes = counter(
             "unread_bytes_total", "Bytes of files that were removed before they could be read"
         )
+        self._unwatched_files = counter(
+            "unwatched_files_total",
+            "Files removed while they were not open: what they got since the last scan is unknown",
+        )
         self._restarted_files = counter("restarted_files_total", "Files truncated or replaced in place")
         self._unreadable_files = counter("unreadable_files_total", "Files that could not be opened or read")
         self._calls = counter("calls_total", "Calls of PutRecordBatch by result", ["result"])
@@ -66,18 +70,21 @@ class Events:
         self._files_tracked.set(files)
         self._lag_bytes.set(lag_bytes)
 
-    def ended(self, path: str, *, unread_bytes: int) -> None:
-        """A file is gone."""
+    def ended(self, path: str, *, unread_bytes: int, was_open: bool) -> None:
+        """A file is gone. One that was not open may have held more than was ever seen."""
+        if not was_open:
+            self._unwatched_files.inc()
         if unread_bytes:
             self._unread_bytes.inc(unread_bytes)
             self._log.error(
                 "file_removed_unread",
                 path=path,
                 unread_bytes=unread_bytes,
+                may_be_more=not was_open,
                 to_do="Keep log files until they are shipped: they are the spool",
             )
         else:
-            self._log.debug("file_ended", path=path)
+            self._log.debug("file_ended", path=path, was_open=was_open)
 
     def restarted(self, path: str) -> None:
         """A file was truncated, or another one has its place; it is read from its start."""

@@ -11,6 +11,7 @@ from log_forwarder.checkpoints import Checkpoints
 from log_forwarder.ecs import read_metadata
 from log_forwarder.events import Events
 from log_forwarder.firehose import Firehose
+from log_forwarder.inputs.descriptors import descriptors_for_files
 from log_forwarder.inputs.discovery import Globs
 from log_forwarder.inputs.files import FileInput
 from log_forwarder.outbox import Outbox
@@ -117,6 +118,7 @@ class LogForwarder:
             checkpoints=checkpoints,
             monotonic=self._runtime.clock.monotonic,
             listener=self._events,
+            open_files_max=descriptors_for_files(),
         )
         reader = Reader(
             files=files,

@@ -28,7 +28,7 @@ class Listener(Protocol):
     def read(self, *, lines: int, parts: int) -> None:
         """Lines, and parts of long ones, were handed on."""
 
-    def ended(self, path: str, *, unread_bytes: int) -> None:
+    def ended(self, path: str, *, unread_bytes: int, was_open: bool) -> None:
         """A file is gone; with unread bytes when it could not be read to its end."""
 
     def looked(self, *, files: int, lag_bytes: int) -> None:
@@ -97,7 +97,7 @@ class Reader:
         """Look for files now."""
         started = self._monotonic()
         for ended in self._files.scan():
-            self._listener.ended(ended.path, unread_bytes=ended.unread_bytes)
+            self._listener.ended(ended.path, unread_bytes=ended.unread_bytes, was_open=ended.was_open)
         self._listener.looked(files=len(self._files), lag_bytes=self._files.lag_bytes())
         ended_at = self._monotonic()
         self._next_scan = ended_at + max(self._scan_seconds, (ended_at - started) * _SCAN_SHARE)

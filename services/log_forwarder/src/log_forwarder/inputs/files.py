@@ -1,13 +1,12 @@
-"""The files that are followed: found, opened while hot, read from where we are, given up at their end.
+"""The files that are followed: found, opened, read from where we are, given up at their end.
 
 A file is its own spool. Nothing of it is kept in memory but the place; an unfinished line is read again
-when the file has grown. The descriptor of a hot file stays open, so that a task log that Airflow
-uploads and removes is still read to its end.
+when the file has grown. The descriptor stays open, so that a task log that Airflow uploads and removes is
+still read to its end.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,21 +14,28 @@ from typing import NamedTuple, Protocol
 
 from log_forwarder.checkpoints import Checkpoints
 from log_forwarder.fingerprint import HEAD_BYTES, Fingerprint
-from log_forwarder.inputs.descriptors import close, descriptors_for_files, is_deleted, open_same
+from log_forwarder.inputs.descriptors import close, is_deleted, open_same
 from log_forwarder.inputs.discovery import Globs, Sighting
+from log_forwarder.inputs.open_files import HOT_SECONDS, OpenFiles
 from log_forwarder.inputs.tailed import TailedFile, continues, fingerprint
 
 READ_BYTES = 1024 * 1024  # more than the longest piece and its newline, or a long line would never move
-HOT_SECONDS = 60.0
 _TELL_AFTER_FAILED_READS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A file that is no longer followed; ``unread_bytes`` of it could not be read."""
+    """A file that is no longer followed.
+
+    Attributes:
+        path: where it was.
+        unread_bytes: how much of it was seen and could not be read.
+        was_open: whether it was read from until its end; else it may have grown unseen since the last scan.
+    """
 
     path: str
     unread_bytes: int
+    was_open: bool
 
 
 class Block(NamedTuple):
@@ -62,6 +68,7 @@ class FileInput:
         checkpoints: where to go on, and how far each file was accepted.
         monotonic: the time, in seconds.
         listener: who is told about unusual files.
+        open_files_max: how many files may be held open.
     """
 
     def __init__(
@@ -71,14 +78,14 @@ class FileInput:
         checkpoints: Checkpoints,
         monotonic: Callable[[], float],
         listener: Listener,
+        open_files_max: int,
     ) -> None:
         self._globs = globs
         self._checkpoints = checkpoints
         self._monotonic = monotonic
         self._listener = listener
         self._files: dict[tuple[int, int], TailedFile] = {}
-        self._open_files = 0
-        self._open_files_max = descriptors_for_files()
+        self._open_files = OpenFiles(most=open_files_max)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -102,7 +109,7 @@ class FileInput:
             file.is_named = identity in found
             file.could_not_read = False
             self._look_again(file, now)
-            self._open_or_close(file, now)
+        self._open_files.balance(self._files.values(), now, may_close=self._is_accepted)
         ended = [file for file in self._files.values() if not file.is_named and self._is_over(file, now)]
         return [self._end(file) for file in ended]
 
@@ -159,7 +166,7 @@ class FileInput:
     def close(self) -> None:
         """Close every descriptor."""
         for file in self._files.values():
-            self._close(file)
+            self._open_files.close(file)
 
     def _read(self, file: TailedFile, descriptor: int) -> Block | None:
         file.size_bytes = os.fstat(descriptor).st_size
@@ -209,7 +216,7 @@ class FileInput:
 
     def _note_failed_read(self, file: TailedFile, err: OSError) -> None:
         """Leave a file until the next scan; one that is still named then is not just being removed."""
-        self._close(file)
+        self._open_files.close(file)
         file.could_not_read = True
         file.failed_reads += 1
         if file.failed_reads == _TELL_AFTER_FAILED_READS:
@@ -221,15 +228,6 @@ class FileInput:
             self._listener.restarted(file.path)
             self._checkpoints.forget(file.known.generation)
         file.restart()
-
-    def _open_or_close(self, file: TailedFile, now: float) -> None:
-        is_hot = file.unread_bytes > 0 or now - file.grew_at < HOT_SECONDS
-        if is_hot and file.is_named and file.descriptor is None and self._open_files < self._open_files_max:
-            with contextlib.suppress(OSError):  # told by the read that tries again
-                file.descriptor = open_same(file)
-            self._open_files += file.descriptor is not None
-        elif file.descriptor is not None and not is_hot and self._is_accepted(file):
-            self._close(file)
 
     def _is_over(self, file: TailedFile, now: float) -> bool:
         """Say whether nothing more can come of a file that has no name (in our globs) any more."""
@@ -249,13 +247,7 @@ class FileInput:
         """Let go of a file. Only one that is certainly deleted is forgotten: a volume may come back."""
         if file.known is not None and file.descriptor is not None and is_deleted(file.descriptor):
             self._checkpoints.forget(file.known.generation)
-        self._close(file)
+        ended = Ended(path=file.path, unread_bytes=file.unread_bytes, was_open=file.descriptor is not None)
+        self._open_files.close(file)
         del self._files[file.device, file.inode]
-        return Ended(path=file.path, unread_bytes=file.unread_bytes)
-
-    def _close(self, file: TailedFile) -> None:
-        if file.descriptor is not None:
-            close(file.descriptor)
-            file.descriptor = None
-            file.is_proven = False
-            self._open_files -= 1
+        return ended

@@ -28,7 +28,7 @@ class TailedFile:
         marker: the bytes right before ``offset``, compared at every read.
         is_proven: whether its content was compared since its name was opened; an inode number alone
             proves nothing, a removed file's is given to the next one.
-        descriptor: open while hot.
+        descriptor: open, while there are enough of them (see ``open_files``).
         is_named: whether the last scan found it.
         waits_for_growth: what is unread was seen to be an unfinished line; nothing to do until it grows.
         could_not_read: the last try failed; the next scan tries again.
