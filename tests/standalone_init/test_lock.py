@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import cycle
 from typing import Any
 
 import psycopg
@@ -40,10 +42,21 @@ def second(database: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 def lock_on(
-    connection: Any, *, timeout_seconds: float = 10, told: Told | None = None, stop: Stop | None = None
+    connection: Any,
+    *,
+    another: Any = None,
+    timeout_seconds: float = 10,
+    told: Told | None = None,
+    stop: Stop | None = None,
 ) -> RunLock:
+    def open_another() -> AbstractContextManager[Any]:
+        if another is not None:
+            return nullcontext(another)
+        return psycopg.connect(connection.info.dsn, password=connection.info.password, autocommit=True)
+
     return RunLock(
         connection,
+        open_another=open_another,
         timeout_seconds=timeout_seconds,
         clock=SystemClock(),
         stop=stop or Stop(),
@@ -172,22 +185,33 @@ def test_a_look_that_is_always_disturbed_ends_with_not_now(first: psycopg.Connec
 
 
 class Pooled:
-    """A transaction-pooling proxy: each statement may be answered by another server session."""
+    """A connection to a transaction-pooling proxy: each statement is answered by a session of the pool."""
 
-    def __init__(self, *sessions: psycopg.Connection[Any]) -> None:
-        self._sessions = sessions
-        self._next = 0
-        self.broken = False
+    broken = False
+
+    def __init__(self, pool: Callable[[], psycopg.Connection[Any]]) -> None:
+        self._pool = pool
 
     def execute(self, *arguments: Any) -> Any:
-        self._next += 1
-        return self._sessions[self._next % len(self._sessions)].execute(*arguments)
+        return self._pool().execute(*arguments)
 
 
 def test_a_transaction_pooling_proxy_is_refused(
     first: psycopg.Connection[Any], second: psycopg.Connection[Any]
 ) -> None:
-    with pytest.raises(ConfigError, match="transaction-pooling"), lock_on(Pooled(first, second)).held():
+    sessions = cycle([first, second])
+    mine, another = Pooled(lambda: next(sessions)), Pooled(lambda: next(sessions))
+
+    with pytest.raises(ConfigError, match="transaction-pooling"), lock_on(mine, another=another).held():
+        pass
+
+
+def test_a_proxy_that_always_hands_out_the_session_that_came_back_last_is_refused(
+    first: psycopg.Connection[Any],
+) -> None:
+    mine, another = Pooled(lambda: first), Pooled(lambda: first)
+
+    with pytest.raises(ConfigError, match="transaction-pooling"), lock_on(mine, another=another).held():
         pass
 
 

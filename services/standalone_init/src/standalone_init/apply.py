@@ -175,6 +175,7 @@ class Apply:
     def _lock(self, connection: psycopg.Connection[Any]) -> RunLock:
         return RunLock(
             connection,
+            open_another=self._database.reader,
             timeout_seconds=self._settings.lock_timeout_seconds,
             clock=self._runtime.clock,
             stop=self._runtime.stop,

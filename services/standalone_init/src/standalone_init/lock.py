@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString, TypeVar
@@ -68,6 +68,7 @@ class RunLock:
 
     Args:
         connection: of this session alone, in autocommit; closing it releases everything.
+        open_another: opens a second connection to the same address; needed for a moment only.
         tell_waiting: called with the holder when the wait begins and now and then.
     """
 
@@ -75,12 +76,14 @@ class RunLock:
         self,
         connection: psycopg.Connection[Any],
         *,
+        open_another: Callable[[], AbstractContextManager[psycopg.Connection[Any]]],
         timeout_seconds: float,
         clock: Clock,
         stop: Stop,
         tell_waiting: Callable[[str, Holder | None, float], None],
     ) -> None:
         self._connection = connection
+        self._open_another = open_another
         self._timeout_seconds = timeout_seconds
         self._clock = clock
         self._stop = stop
@@ -92,7 +95,7 @@ class RunLock:
         """Hold the lock during the block.
 
         Raises:
-            ConfigError: a proxy hands each statement to another session, a lock would mean nothing.
+            ConfigError: a proxy shares the sessions of the server, a lock would mean nothing.
             TryAgain: not free in time, or told to stop.
         """
         self._refuse_pooling()
@@ -174,17 +177,29 @@ class RunLock:
         return int(row[0]) if row else 0
 
     def _refuse_pooling(self) -> None:
-        pids = {
-            row[0]
-            for _ in range(_PROXY_SAMPLES)
-            for row in self._connection.execute("SELECT pg_catalog.pg_backend_pid()")
-        }
-        if len(pids) > 1:
+        """Two connections at once are two server processes, each always the same, or a lock means nothing.
+
+        In turns a proxy's processes show themselves on one connection. A proxy that hands out the one that
+        came back last shows the same to both: it would give it to the next run, too, and our lock with it.
+        """
+        with self._open_another() as another:
+            # One after the other: by turns, two processes in turn would look like one for each connection.
+            mine, others = _server_processes(self._connection), _server_processes(another)
+        if len(mine) > 1 or len(others) > 1 or mine & others:
             raise ConfigError(
                 "The database is behind a transaction-pooling proxy",
-                why=f"{len(pids)} server processes answered {_PROXY_SAMPLES} statements: no lock holds",
+                why="two connections at once were answered by the server processes"
+                f" {sorted(mine)} and {sorted(others)}: no lock holds",
                 remedy="Give the database's own address here (not PgBouncer's); Airflow may keep the proxy's",
             )
+
+
+def _server_processes(connection: psycopg.Connection[Any]) -> frozenset[int]:
+    return frozenset(
+        row[0]
+        for _ in range(_PROXY_SAMPLES)
+        for row in connection.execute("SELECT pg_catalog.pg_backend_pid()")
+    )
 
 
 def own_key(database_oid: int) -> int:
