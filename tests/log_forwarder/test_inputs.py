@@ -414,6 +414,29 @@ def test_links_hidden_files_and_our_own_state_are_not_read(tail: Tail, log: Path
     ]
 
 
+@pytest.mark.parametrize("spelling", ["link/**", "./real/**", "real/**/*", "link/state/*", "file"])
+def test_our_own_state_is_not_read_under_any_other_name(tmp_path: Path, spelling: str) -> None:
+    state = tmp_path / "real" / "state"
+    state.mkdir(parents=True)
+    append(state / "checkpoints.sqlite3-wal", "ours\n")
+    append(tmp_path / "real" / "a.log", "one\n")
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "file").symlink_to(state / "checkpoints.sqlite3-wal")
+
+    sightings = Globs([f"{tmp_path}/{spelling}"], excluded=state).scan()
+
+    assert "checkpoints.sqlite3-wal" not in [Path(sighting.path).name for sighting in sightings]
+
+
+def test_a_link_that_is_named_without_a_wildcard_is_followed(tail: Tail, log: Path) -> None:
+    append(log, "one\n")
+    (log.parent / "latest").symlink_to(log.name)
+    (log.parent / "nowhere").symlink_to("missing.log")
+    named = Globs([f"{log.parent}/latest", f"{log.parent}/nowhere"], excluded=tail.root / "state")
+
+    assert [sighting.path for sighting in named.scan()] == [str(log)]
+
+
 @pytest.mark.parametrize(
     ("pattern", "found"),
     [

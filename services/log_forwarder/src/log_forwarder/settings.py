@@ -25,7 +25,7 @@ class ForwarderSettings(SidecarSettings):
     tail: JsonList = Field(
         default=[],
         description='Files to ship: JSON list of absolute globs, e.g. `["/opt/airflow/logs/**/*.log"]`; '
-        "symbolic links are skipped",
+        "symbolic links behind the first wildcard are skipped",
     )
     forward: JsonList = Field(
         default=[], description="Fluent Forward listeners: JSON list of URLs. Not available yet: refused"

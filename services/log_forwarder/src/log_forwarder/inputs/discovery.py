@@ -36,54 +36,69 @@ class Globs:
     """Absolute patterns with ``*``, ``?``, ``[…]`` within a name and ``**`` for any directories.
 
     Symbolic links are followed only in the part before the first wildcard, where somebody wrote them
-    down; behind it they are skipped, files and directories alike.
+    down; behind it they are skipped, files and directories alike. A pattern without a wildcard names one
+    file, which may be a link itself: it is sighted under the name that the link leads to.
 
     Args:
         patterns: absolute globs.
-        excluded: a directory never entered: our own state, which grows with everything we ship.
+        excluded: a directory never entered, whatever name leads there: our own state, which grows with
+            everything we ship.
     """
 
     def __init__(self, patterns: Sequence[str], *, excluded: Path) -> None:
-        self._patterns = [_split(pattern) for pattern in patterns]
-        self._excluded = str(excluded)
+        self._files = [pattern for pattern in patterns if not _MAGIC.search(pattern)]
+        self._patterns = [_split(pattern) for pattern in patterns if _MAGIC.search(pattern)]
+        self._excluded = excluded
+        self._excluded_identity: tuple[int, int] | None = None
 
     def scan(self) -> Iterator[Sighting]:
         """Yield each matching file once, however many patterns or hard links name it.
 
         A directory that vanishes or may not be read is passed over: the next scan looks again.
         """
+        self._excluded_identity = _identity(self._excluded) or self._excluded_identity
         seen: set[tuple[int, int]] = set()
+        for path in self._paths():
+            try:
+                status = os.lstat(path)
+            except OSError:
+                continue
+            identity = (status.st_dev, status.st_ino)
+            if stat.S_ISREG(status.st_mode) and identity not in seen:
+                seen.add(identity)
+                yield Sighting(
+                    path=path,
+                    device=status.st_dev,
+                    inode=status.st_ino,
+                    size_bytes=status.st_size,
+                    changed_ns=status.st_ctime_ns,
+                )
+
+    def _paths(self) -> Iterator[str]:
+        for name in self._files:
+            path = os.path.realpath(name)
+            if not self._is_excluded(Path(path).parent):
+                yield path
         for root, segments in self._patterns:
-            for path in self._walk(root, segments):
-                try:
-                    status = os.lstat(path)
-                except OSError:
-                    continue
-                identity = (status.st_dev, status.st_ino)
-                if stat.S_ISREG(status.st_mode) and identity not in seen:
-                    seen.add(identity)
-                    yield Sighting(
-                        path=path,
-                        device=status.st_dev,
-                        inode=status.st_ino,
-                        size_bytes=status.st_size,
-                        changed_ns=status.st_ctime_ns,
-                    )
+            yield from self._walk(root, segments)
+
+    def _is_excluded(self, directory: str | Path) -> bool:
+        """Compare by identity: a link, a bind mount or ``/./`` are other names of the same directory."""
+        identity = _identity(directory)
+        return identity is not None and identity == self._excluded_identity
 
     def _walk(self, directory: str, segments: Sequence[_Segment]) -> Iterator[str]:
         """Yield the paths of matching files below ``directory``."""
-        if directory == self._excluded:
+        if self._is_excluded(directory):
             return
         if segments[0] is None and len(segments) > 1:
             yield from self._walk(directory, segments[1:])
         for entry in _entries(directory):
-            if entry.is_symlink():
-                continue
-            if entry.is_dir(follow_symlinks=False):
+            if _is_directory(entry):
                 below = _below(segments, entry.name)
                 if below:
                     yield from self._walk(entry.path, below)
-            elif len(segments) == 1 and _matches(segments[0], entry.name):
+            elif len(segments) == 1 and _matches(segments[0], entry.name):  # scan() takes only regular files
                 yield entry.path
 
 
@@ -116,6 +131,23 @@ def _split(pattern: str) -> tuple[str, list[_Segment]]:
         elif not matchers or matchers[-1] is not None:  # "**/**" means the same as "**"
             matchers.append(None)
     return root, matchers
+
+
+def _identity(directory: str | Path) -> tuple[int, int] | None:
+    """Return device and inode; None while the directory cannot be seen."""
+    try:
+        status = Path(directory).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    """Not for a link to one; nor for what cannot be seen now, where a file system does not list the type."""
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
 
 
 def _entries(directory: str) -> list[os.DirEntry[str]]:
