@@ -16,7 +16,7 @@ import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -27,6 +27,9 @@ from log_forwarder.ledger import Ledger
 from sidecar.errors import ConfigError
 
 _PURGE_AFTER_DAYS = 7
+_PURGE_ANYWAY_AFTER_DAYS = (
+    90  # a volume that comes back on another device leaves rows that nothing proves gone
+)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS instance (id TEXT NOT NULL);
@@ -103,7 +106,6 @@ class Checkpoints:
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
             self._instance = self._read_instance()
-            self._purge()
             self._db.execute("UPDATE instance SET id = id")  # a full volume is found now, not after sending
         except sqlite3.Error as err:
             self._db.close()
@@ -181,6 +183,27 @@ class Checkpoints:
             self._ledger.forget(generation)
             self._db.execute("DELETE FROM files WHERE generation = ?", (generation,))
 
+    def purge(self, *, seen_inodes: Container[int]) -> None:
+        """Drop what is known of files that are gone and were not touched for days.
+
+        Args:
+            seen_inodes: of the files that a scan found, by whatever name.
+        """
+        with self._mutex:
+            old = self._db.execute(
+                "SELECT generation, path, device, inode, committed_at < datetime('now', ?) FROM files"
+                " WHERE committed_at < datetime('now', ?)",
+                (f"-{_PURGE_ANYWAY_AFTER_DAYS} days", f"-{_PURGE_AFTER_DAYS} days"),
+            ).fetchall()
+            gone = [
+                (generation,)
+                for generation, path, device, inode, is_very_old in old
+                if inode not in seen_inodes and (is_very_old or _is_gone(path, device))
+            ]
+            self._db.execute("BEGIN")
+            self._db.executemany("DELETE FROM files WHERE generation = ?", gone)
+            self._db.execute("COMMIT")
+
     def close(self) -> None:
         """Close the file and let another process in. Idempotent."""
         with self._mutex:
@@ -194,16 +217,23 @@ class Checkpoints:
             self._db.execute("INSERT INTO instance (id) VALUES (?)", row)
         return str(row[0])
 
-    def _purge(self) -> None:
-        """Drop rows of files that are gone and were not touched for days."""
-        old = self._db.execute(
-            "SELECT generation, path FROM files WHERE committed_at < datetime('now', ?)",
-            (f"-{_PURGE_AFTER_DAYS} days",),
-        ).fetchall()
-        gone = [(generation,) for generation, path in old if not os.path.lexists(path)]
-        self._db.execute("BEGIN")
-        self._db.executemany("DELETE FROM files WHERE generation = ?", gone)
-        self._db.execute("COMMIT")
+
+def _is_gone(path: bytes, device: int) -> bool:
+    """Say whether a file was removed, and not only the volume it is on is not mounted.
+
+    Its directory may be gone too; then the nearest one that is left must be on the file's device.
+    """
+    place = Path(os.fsdecode(path))
+    if os.path.lexists(place):
+        return False
+    for directory in place.parents:
+        try:
+            return directory.stat().st_dev == device
+        except FileNotFoundError:
+            continue
+        except OSError:
+            break
+    return False
 
 
 def _known(row: tuple[int, str, bytes, int, int, int, bytes, int, int, int, bytes]) -> Known:

@@ -85,6 +85,7 @@ class FileInput:
         self._monotonic = monotonic
         self._listener = listener
         self._files: dict[tuple[int, int], TailedFile] = {}
+        self._has_purged = False
         self._open_files = OpenFiles(most=open_files_max)
 
     def __len__(self) -> int:
@@ -105,6 +106,9 @@ class FileInput:
                 self._files[identity] = self._begin(sighting, now)
             else:
                 file.observe(sighting, now)
+        if not self._has_purged:
+            self._checkpoints.purge(seen_inodes={inode for _, inode in found})
+            self._has_purged = True
         for identity, file in self._files.items():
             file.is_named = identity in found
             file.could_not_read = False
