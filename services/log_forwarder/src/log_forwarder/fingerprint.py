@@ -1,4 +1,4 @@
-"""By what a file is known again: how it begins, and what stands right before an offset.
+"""By what a file is known again: how it begins, and what stands right before an offset. Pure.
 
 An inode number proves nothing: a removed file's is given to the next one, and a file may be rewritten in
 place. Only digests are stored, so no log line is kept in the state.
