@@ -19,12 +19,19 @@ from worker_scaler.decision import Decision, Numbers, Outcome, Why
 from worker_scaler.memory import Memory, Sample
 from worker_scaler.model import Fleet, Phase, QueueDepth, Reading, SetDesired, Sighting
 from worker_scaler.occupancy import Occupancy, assess
+from worker_scaler.outlook import NOTHING_EXPECTED, Outlook
 from worker_scaler.protection import protections
 from worker_scaler.release import obstacle, release
 
 
 def decide(
-    fleet: Fleet, sighting: Sighting, reading: Reading | None, memory: Memory, *, now: datetime
+    fleet: Fleet,
+    sighting: Sighting,
+    reading: Reading | None,
+    memory: Memory,
+    *,
+    now: datetime,
+    outlook: Outlook = NOTHING_EXPECTED,
 ) -> Decision:
     """Choose the next steps for one fleet.
 
@@ -34,6 +41,7 @@ def decide(
         reading: the queues; None when they could not be read.
         memory: what the last decision of this fleet returned; ``Memory()`` after a start.
         now: the scaler's time.
+        outlook: what is expected to come; expected tasks count as demand.
     """
     if reading is None:
         return _hold(fleet, sighting, memory, Why.NO_READING, now=now)
@@ -41,10 +49,11 @@ def decide(
     if not is_newer or abs(now - reading.taken_at) > fleet.reading_max_age:
         return _hold(fleet, sighting, memory, Why.STALE_READING, now=now)
     depth = reading.of(fleet.queues)
-    sample = Sample(at=reading.taken_at, demand=depth.demand)
+    expected = depth.demand + outlook.lead_demand_tasks
+    sample = Sample(at=reading.taken_at, demand=expected)
     memory = memory.with_sample(sample, window=fleet.scale_in_window, gap=fleet.reading_max_age)
     occupancy = assess(fleet, sighting, depth, now=now)
-    wanted = workers_for(fleet, depth.demand)
+    wanted = workers_for(fleet, expected)
     floor = max(occupancy.busy_or_unknown, sighting.protected(now))
     if max(wanted, floor) > sighting.desired:
         outcome = _scale_out(fleet, sighting, occupancy, depth, to=max(wanted, floor), now=now)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from worker_scaler.limits import Limits
+
 PROTECTION_BATCH_TASKS = 10
 """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateTaskProtection.html"""
 
@@ -118,33 +120,49 @@ class QueueDepth:
     """How much work one queue, or several together, hold.
 
     Attributes:
+        callbacks: work of an executor that is no task instance (callbacks of Airflow 3.2 and later,
+            connection tests of 3.3), waiting or running: nobody knows on which worker.
+        admissible: scheduled tasks that the scheduler will queue next; 0 where that is not asked for.
+        scheduled_by_pool: pool name to scheduled tasks; says what a full pool keeps waiting.
         busy_hosts: host name, as Airflow recorded it, to how many tasks are running or restarting there.
         oldest_queued_age_seconds: how long the oldest queued task has waited; None when none waits.
+        doubt: why this queue may hold work that is not counted here, e.g. messages that only the
+            broker knows; "" is no doubt. A doubted fleet keeps its last worker.
     """
 
     queued: int = 0
     running: int = 0
     restarting: int = 0
+    callbacks: int = 0
+    admissible: int = 0
+    scheduled_by_pool: Mapping[str, int] = field(default_factory=dict)
     oldest_queued_age_seconds: float | None = None
     busy_hosts: Mapping[str, int] = field(default_factory=dict)
+    doubt: str = ""
 
     @property
     def demand(self) -> int:
-        """Tasks that hold a slot or will take one."""
-        return self.queued + self.running + self.restarting
+        """Work that holds a slot or will take one."""
+        return self.queued + self.running + self.restarting + self.callbacks + self.admissible
+
+    @property
+    def in_flight(self) -> int:
+        """Work that may be on its way to any worker, or be done by one without the source knowing by whom."""
+        return self.queued + self.callbacks
 
     def plus(self, other: QueueDepth) -> QueueDepth:
         """Return both together."""
         ages = [d.oldest_queued_age_seconds for d in (self, other) if d.oldest_queued_age_seconds is not None]
-        hosts = dict(self.busy_hosts)
-        for host, tasks in other.busy_hosts.items():
-            hosts[host] = hosts.get(host, 0) + tasks
         return QueueDepth(
             queued=self.queued + other.queued,
             running=self.running + other.running,
             restarting=self.restarting + other.restarting,
+            callbacks=self.callbacks + other.callbacks,
+            admissible=self.admissible + other.admissible,
+            scheduled_by_pool=_sum(self.scheduled_by_pool, other.scheduled_by_pool),
             oldest_queued_age_seconds=max(ages, default=None),
-            busy_hosts=hosts,
+            busy_hosts=_sum(self.busy_hosts, other.busy_hosts),
+            doubt="; ".join(dict.fromkeys(doubt for doubt in (self.doubt, other.doubt) if doubt)),
         )
 
 
@@ -155,10 +173,15 @@ class Reading:
     Attributes:
         taken_at: when, by the clock of whoever holds the data (aware, UTC).
         queues: by name; a queue without tasks is absent.
+        is_complete: whether nothing was left out. Of an incomplete reading (the broker's counts while the
+            database is down) only a higher demand is believed: it can raise a count, nothing else.
+        limits: what keeps tasks from being queued; None when the source does not tell.
     """
 
     taken_at: datetime
     queues: Mapping[str, QueueDepth]
+    is_complete: bool = True
+    limits: Limits | None = None
 
     def of(self, queues: Iterable[str]) -> QueueDepth:
         """Return these queues together."""
@@ -170,7 +193,18 @@ class Reading:
     def orphans(self, consumed: Iterable[str]) -> dict[str, int]:
         """Return the queues that hold tasks and that no fleet consumes, with how many."""
         known = set(consumed)
-        return {name: depth.demand for name, depth in sorted(self.queues.items()) if name not in known}
+        return {
+            name: depth.demand
+            for name, depth in sorted(self.queues.items())
+            if name not in known and depth.demand
+        }
+
+
+def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    total = dict(one)
+    for name, count in other.items():
+        total[name] = total.get(name, 0) + count
+    return total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
