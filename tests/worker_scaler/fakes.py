@@ -7,19 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker_scaler.model import (
-    Fleet,
-    Phase,
-    Protect,
-    QueueDepth,
-    Reading,
-    Refusal,
-    SetDesired,
-    Sighting,
-    Step,
-    Unprotect,
-    Worker,
-)
+from worker_scaler.model import Fleet, Phase, QueueDepth, Reading, Sighting, Worker
+from worker_scaler.steps import Protect, Refusal, SetDesired, Step, Unprotect
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MANY_MINUTES = timedelta(minutes=59)

@@ -17,8 +17,9 @@ from worker_scaler.cycle import Cycle
 from worker_scaler.dry_run import DryRunServices
 from worker_scaler.events import Events
 from worker_scaler.explain import Explanations
-from worker_scaler.model import Fleet, Phase, Protect, Refusal, SetDesired, Sighting, Unprotect
+from worker_scaler.model import Fleet, Phase, Sighting
 from worker_scaler.ports import Services
+from worker_scaler.steps import Protect, Refusal, SetDesired, Unprotect
 
 from .fakes import FakeServices, FakeSource, World, fleet
 

@@ -11,17 +11,8 @@ from hypothesis import given, strategies as st
 from worker_scaler.decide import decide
 from worker_scaler.decision import Decision, Why
 from worker_scaler.memory import Memory, Sample
-from worker_scaler.model import (
-    Fleet,
-    Phase,
-    Protect,
-    QueueDepth,
-    Reading,
-    SetDesired,
-    Sighting,
-    Unprotect,
-    Worker,
-)
+from worker_scaler.model import Fleet, Phase, QueueDepth, Reading, Sighting, Worker
+from worker_scaler.steps import Protect, SetDesired, Unprotect
 
 from .fakes import MANY_MINUTES, NOON, arn, fleet, host, reading, sighting, worker
 

@@ -11,7 +11,8 @@ from sidecar.testing.replay import run_every_prefix
 from worker_scaler.decide import decide, workers_for
 from worker_scaler.decision import Decision, Why
 from worker_scaler.memory import Memory
-from worker_scaler.model import Fleet, Phase, Protect, Reading, SetDesired, Sighting, Step, Unprotect
+from worker_scaler.model import Fleet, Phase, Reading, Sighting
+from worker_scaler.steps import Protect, SetDesired, Step, Unprotect
 
 from .fakes import NOON, World, arn, fleet, host, reading, sighting, worker
 

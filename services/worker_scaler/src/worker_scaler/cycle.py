@@ -17,8 +17,9 @@ from worker_scaler.events import Events
 from worker_scaler.explain import Explanations
 from worker_scaler.losses import Losses
 from worker_scaler.memory import Memory
-from worker_scaler.model import Fleet, Protect, Reading, SetDesired, Sighting, Step, only_adds
+from worker_scaler.model import Fleet, Reading, Sighting
 from worker_scaler.ports import Services, Source
+from worker_scaler.steps import Protect, SetDesired, Step, only_adds
 
 T = TypeVar("T")
 

@@ -17,11 +17,12 @@ from datetime import datetime
 
 from worker_scaler.decision import Decision, Numbers, Outcome, Why
 from worker_scaler.memory import Memory, Sample
-from worker_scaler.model import Fleet, Phase, QueueDepth, Reading, SetDesired, Sighting
+from worker_scaler.model import Fleet, Phase, QueueDepth, Reading, Sighting
 from worker_scaler.occupancy import Occupancy, assess
 from worker_scaler.outlook import NOTHING_EXPECTED, Outlook
 from worker_scaler.protection import protections
 from worker_scaler.release import obstacle, release
+from worker_scaler.steps import SetDesired
 
 
 def decide(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from worker_scaler.memory import Memory
-from worker_scaler.model import Step
 from worker_scaler.occupancy import Occupancy
+from worker_scaler.steps import Step
 
 
 class Why(StrEnum):

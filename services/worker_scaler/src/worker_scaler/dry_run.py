@@ -11,7 +11,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from worker_scaler.model import Fleet, Phase, Refusal, Sighting, Worker
+from worker_scaler.model import Fleet, Phase, Sighting, Worker
+from worker_scaler.steps import Refusal
 
 if TYPE_CHECKING:
     from sidecar.clock import Clock

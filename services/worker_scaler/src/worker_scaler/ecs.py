@@ -15,7 +15,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sidecar.aws import translate
 from sidecar.errors import ConfigError
-from worker_scaler.model import Fleet, Phase, Refusal, Sighting, Worker
+from worker_scaler.model import Fleet, Phase, Sighting, Worker
+from worker_scaler.steps import Refusal
 
 if TYPE_CHECKING:
     from types_boto3_ecs.client import ECSClient

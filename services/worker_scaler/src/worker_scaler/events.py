@@ -8,7 +8,8 @@ from dataclasses import asdict
 from sidecar.errors import SidecarError
 from sidecar.telemetry import Telemetry
 from worker_scaler.decision import Decision, Why
-from worker_scaler.model import Fleet, Refusal
+from worker_scaler.model import Fleet
+from worker_scaler.steps import Refusal
 
 
 class Events:

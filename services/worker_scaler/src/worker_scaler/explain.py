@@ -11,7 +11,8 @@ from sidecar.errors import SidecarError
 from sidecar.http import Answer
 from sidecar.secrets import mask
 from worker_scaler.decision import Decision
-from worker_scaler.model import Fleet, Step
+from worker_scaler.model import Fleet
+from worker_scaler.steps import Step
 
 
 class Explanations:

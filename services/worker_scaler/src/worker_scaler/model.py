@@ -1,4 +1,4 @@
-"""The values that travel between the modules: what a fleet is, what was seen of it, what shall be done.
+"""The values that travel between the modules: what a fleet is, what was seen of it and of its queues.
 
 Values only: no I/O and no clock, so that :mod:`worker_scaler.decide` can be pure.
 """
@@ -10,10 +10,20 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from worker_scaler.agent import AgentState
+from worker_scaler.freeze import Freeze
 from worker_scaler.limits import Limits
 
-PROTECTION_BATCH_TASKS = 10
-"""https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateTaskProtection.html"""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """Surplus workers are cordoned at once and un-cordoned first: both are free, and a start takes a minute.
+
+    Attributes:
+        headroom_tasks: free slots to leave on working workers while the scale-in window lasts.
+    """
+
+    headroom_tasks: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +36,13 @@ class Fleet:
         protection: how long a protection lasts; renewed at half of it.
         minimum_age: a worker younger than this is never released.
         reading_max_age: an older reading changes nothing; a longer gap between two restarts the window.
+        agent_port: where the agents in its workers listen; None is a fleet without agents, whose busy workers
+            are known from the database only.
+        packing: how work is packed onto few workers, which needs agents; None leaves it where it falls.
+        max_step_out, max_step_in: by how many workers one decision may change the count; None is no limit.
+        freezes: when it is left as large as it is.
+        start_timeout: a worker pending for longer than this is a start that fails.
+        backoff_base, backoff_max: the first and the longest pause after starts that fail.
     """
 
     name: str
@@ -39,6 +56,14 @@ class Fleet:
     protection: timedelta
     minimum_age: timedelta
     reading_max_age: timedelta
+    agent_port: int | None = None
+    packing: Packing | None = None
+    max_step_out: int | None = None
+    max_step_in: int | None = None
+    freezes: tuple[Freeze, ...] = ()
+    start_timeout: timedelta = timedelta(minutes=10)
+    backoff_base: timedelta = timedelta(seconds=30)
+    backoff_max: timedelta = timedelta(minutes=15)
 
 
 class Phase(StrEnum):
@@ -56,22 +81,31 @@ class Worker:
     """One ECS task of a fleet.
 
     Attributes:
+        created_at: when ECS began to start it; None is unknown.
         started_at: when its containers ran; None before.
         protected_until: end of its scale-in protection; None is unprotected.
         addresses: its private IPv4 addresses.
         dns_names: its private DNS names.
         runtime_ids: its containers' runtime ids; their first 12 characters are a host name in bridge mode.
-        stop_code: why ECS ended it, in ECS's words; "" while it lives.
+        deployment_id: the deployment that started it; "" is unknown.
+        stop_code, stop_reason: why ECS ended it, in ECS's words; "" while it lives.
+        exits: how its containers ended: exit code (None is none) and ECS's reason.
+        agent: what its own agent answered; None is no answer, which proves nothing.
     """
 
     arn: str
     phase: Phase
+    created_at: datetime | None = None
     started_at: datetime | None = None
     protected_until: datetime | None = None
     addresses: tuple[str, ...] = ()
     dns_names: tuple[str, ...] = ()
     runtime_ids: tuple[str, ...] = ()
+    deployment_id: str = ""
     stop_code: str = ""
+    stop_reason: str = ""
+    exits: tuple[tuple[int | None, str], ...] = ()
+    agent: AgentState | None = None
 
     @property
     def task_id(self) -> str:
@@ -88,6 +122,31 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """The newest deployment of a service.
+
+    Attributes:
+        state: ``IN_PROGRESS``, ``COMPLETED`` or ``FAILED``; "" where ECS does not tell.
+        reason: ECS's sentence about the state.
+        failed_tasks: how many of its tasks did not start, or ended at once.
+    """
+
+    id: str
+    state: str = ""
+    reason: str = ""
+    failed_tasks: int = 0
+    started_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One event of a service, in ECS's words."""
+
+    at: datetime
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
     """One look at a fleet's ECS service.
 
@@ -95,11 +154,21 @@ class Sighting:
         desired: ``desiredCount``, as ECS said it.
         is_deploying: whether ECS is replacing workers; more of them than desired is normal then.
         workers: all its tasks, also the leaving and the stopped ones that ECS still remembers.
+        rollout: its newest deployment; None is unknown.
+        notices: its last events, newest first.
     """
 
     desired: int
     is_deploying: bool = False
     workers: tuple[Worker, ...] = ()
+    rollout: Rollout | None = None
+    notices: tuple[Notice, ...] = ()
+
+    def is_outdated(self, worker: Worker) -> bool:
+        """Whether a worker belongs to an older deployment than the newest."""
+        if self.rollout is None or not worker.deployment_id:
+            return False
+        return worker.deployment_id != self.rollout.id
 
     @property
     def present(self) -> tuple[Worker, ...]:
@@ -167,6 +236,24 @@ class QueueDepth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunningTask:
+    """One task instance that a worker holds: running or restarting.
+
+    Attributes:
+        host: as Airflow recorded it; "" until the worker reported it.
+        started_at: when this try began; None when the source does not say.
+        heartbeat_at: when it was last heard of; None before Airflow 3, or when the source does not say.
+    """
+
+    host: str
+    queue: str
+    dag_id: str
+    task_id: str
+    started_at: datetime | None = None
+    heartbeat_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """One consistent look at Airflow's queues.
 
@@ -176,12 +263,14 @@ class Reading:
         is_complete: whether nothing was left out. Of an incomplete reading (the broker's counts while the
             database is down) only a higher demand is believed: it can raise a count, nothing else.
         limits: what keeps tasks from being queued; None when the source does not tell.
+        running_tasks: who runs where and since when, for predictions; empty when the source does not tell.
     """
 
     taken_at: datetime
     queues: Mapping[str, QueueDepth]
     is_complete: bool = True
     limits: Limits | None = None
+    running_tasks: tuple[RunningTask, ...] = ()
 
     def of(self, queues: Iterable[str]) -> QueueDepth:
         """Return these queues together."""
@@ -205,54 +294,3 @@ def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     for name, count in other.items():
         total[name] = total.get(name, 0) + count
     return total
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Protect:
-    """Protect these workers (at most 10) from scale-in, or renew it. Idempotent."""
-
-    arns: tuple[str, ...]
-    minutes: int
-
-    def __str__(self) -> str:
-        """For people."""
-        return f"protect {len(self.arns)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unprotect:
-    """Take the protection off these workers (at most 10). Idempotent."""
-
-    arns: tuple[str, ...]
-
-    def __str__(self) -> str:
-        """For people."""
-        return f"unprotect {len(self.arns)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetDesired:
-    """Set the service's desired count. ``before`` is what it was seen to be."""
-
-    count: int
-    before: int
-
-    def __str__(self) -> str:
-        """For people."""
-        return f"set desired {self.before} to {self.count}"
-
-
-Step = Protect | Unprotect | SetDesired
-
-
-def only_adds(step: Step) -> bool:
-    """Say whether a step only adds safety or capacity: it may be done although one before it failed."""
-    return isinstance(step, Protect) or (isinstance(step, SetDesired) and step.count > step.before)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """One worker whose protection ECS did not change, and ECS's reason."""
-
-    arn: str
-    reason: str

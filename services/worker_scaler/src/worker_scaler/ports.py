@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from worker_scaler.model import Fleet, Reading, Refusal, Sighting
+from worker_scaler.model import Fleet, Reading, Sighting
+from worker_scaler.steps import Refusal
 
 
 class Source(Protocol):

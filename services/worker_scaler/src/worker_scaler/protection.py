@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from worker_scaler.model import PROTECTION_BATCH_TASKS, Fleet, Phase, Protect, Sighting, Step, Worker
+from worker_scaler.model import Fleet, Phase, Sighting, Worker
+from worker_scaler.steps import Protect, Step, batches
 
 _RENEW_AT_SHARE = 0.5  # of the protection's time; the other half is for outages of ECS's API
 
@@ -50,13 +51,6 @@ def protections(
             arns.append(worker.arn)
     minutes = math.ceil(fleet.protection / timedelta(minutes=1))
     return tuple(Protect(arns=batch, minutes=minutes) for batch in batches(arns))
-
-
-def batches(arns: Sequence[str]) -> list[tuple[str, ...]]:
-    """Cut into what one call takes."""
-    return [
-        tuple(arns[at : at + PROTECTION_BATCH_TASKS]) for at in range(0, len(arns), PROTECTION_BATCH_TASKS)
-    ]
 
 
 def _is_due(worker: Worker, protection: timedelta, *, now: datetime) -> bool:

@@ -12,9 +12,10 @@ from datetime import datetime
 
 from worker_scaler.decision import Outcome, Why
 from worker_scaler.memory import Memory
-from worker_scaler.model import Fleet, Phase, QueueDepth, SetDesired, Sighting, Step, Unprotect, Worker
+from worker_scaler.model import Fleet, Phase, QueueDepth, Sighting, Worker
 from worker_scaler.occupancy import Occupancy
-from worker_scaler.protection import batches, protections
+from worker_scaler.protection import protections
+from worker_scaler.steps import SetDesired, Step, Unprotect, batches
 
 
 def obstacle(

@@ -1,0 +1,47 @@
+"""Times in which a fleet is left as large as it is: cron, time zone and duration. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freeze:
+    """One freeze window.
+
+    Attributes:
+        cron: when it begins, five fields, in local time.
+        time_zone: an IANA name.
+        duration: how long it lasts in real time, also over a change of the clocks.
+        also_out: whether nothing may be added either; a fleet grows through other freezes.
+    """
+
+    cron: str
+    time_zone: str
+    duration: timedelta
+    also_out: bool = False
+
+    def check(self) -> None:
+        """Raise ValueError when the cron expression can never be read; the text says why."""
+        try:
+            CronSim(self.cron, datetime(2026, 1, 1, tzinfo=UTC))
+        except CronSimError as err:
+            raise ValueError(f"{self.cron!r} is no cron expression: {err}") from err
+
+    def contains(self, now: datetime) -> bool:
+        """Whether the window is open at ``now`` (aware)."""
+        zone = ZoneInfo(self.time_zone)
+        earliest = (now - self.duration).astimezone(zone)
+        begins = next(CronSim(self.cron, earliest), None)
+        return begins is not None and begins.astimezone(UTC) <= now.astimezone(UTC)
+
+
+def in_force(freezes: Iterable[Freeze], now: datetime) -> Freeze | None:
+    """Return an open window, the strictest first; None when none is open."""
+    opened = [freeze for freeze in freezes if freeze.contains(now)]
+    return max(opened, key=lambda freeze: freeze.also_out, default=None)
