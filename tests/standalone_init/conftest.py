@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from local_cloud.postgres import Postgres
 from sidecar.testing.plugin import Finished
 
 from .fakes import FakeAirflow, install
+from .real_airflow import database_of
+
+OLD_RELEASE = "3.2.0"
 
 
 @pytest.fixture
@@ -44,3 +49,18 @@ def standalone_init(run_sidecar: Callable[..., Finished], settings: dict[str, st
         return run_sidecar("standalone_init", *arguments, settings=mine)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def old_template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name of a database as Airflow 3.2 leaves it."""
+    return database_of(OLD_RELEASE, postgres, tmp_path_factory.mktemp("old-airflow"))
+
+
+@pytest.fixture
+def old_database(postgres: Postgres, old_template: str) -> Iterator[str]:
+    """URL of a copy of it."""
+    name = f"test_{uuid.uuid4().hex}"
+    postgres.create_database(name, template=old_template)
+    yield postgres.url(name)
+    postgres.drop_database(name)

@@ -34,6 +34,7 @@ from standalone_init.reading import read
 from standalone_init.revisions import Chain
 from standalone_init.state import DatabaseState, Image, StateClass, classify
 from standalone_init.steps import directories, passwords
+from standalone_init.watch import Watch
 
 from .fakes import REVISIONS, FakeAirflow
 
@@ -84,6 +85,19 @@ def test_a_refused_state_has_no_plan_whatever_else_is_missing() -> None:
         plan(observation, GOAL)
 
 
+class Unwatched(Watch):
+    """Nobody looks."""
+
+    def __init__(self) -> None:
+        self.blockers = ()
+
+    def look(self) -> None:
+        pass
+
+    def revision(self) -> str | None:
+        return None
+
+
 @dataclass
 class World:
     """A real database and real directories."""
@@ -124,8 +138,10 @@ class World:
                     database_url=self.url,
                     tell=lambda _line: None,
                     timeout_seconds=30,
+                    ddl_lock_timeout_seconds=5,
                     stop=Stop(),
                     stop_timeout_seconds=5,
+                    watch=Unwatched(),
                 )
             case MakeDirectory(directory=directory):
                 directories.make(directory)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,37 +13,30 @@ import psutil
 import psycopg
 import pytest
 
-from local_cloud.postgres import Postgres
 from sidecar.testing.plugin import Finished, SidecarProcess
 from sidecar.testing.waiting import wait_until
 
-AIRFLOW = Path(__file__).parents[2] / ".airflow" / "bin" / "airflow"
-OLD_RELEASE = "3.2.0"
-PATIENCE_SECONDS = 120.0
+from .real_airflow import (
+    AIRFLOW,
+    NEEDS_AIRFLOW,
+    PATIENCE_SECONDS,
+    Run,
+    advisory_locks,
+    revision,
+    settings_for,
+    state,
+)
 
 pytestmark = [
     pytest.mark.system,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(not AIRFLOW.exists(), reason="no .airflow: run 'make .airflow/.ready' first"),
+    NEEDS_AIRFLOW,
 ]
-Run = Callable[..., Finished]
 
 
 @pytest.fixture
 def settings(database: str, tmp_path: Path) -> dict[str, str]:
     return settings_for(database, tmp_path)
-
-
-def settings_for(database: str, home: Path) -> dict[str, str]:
-    return {
-        "PATH": "/usr/bin:/bin",
-        "HOME": str(home),
-        "AIRFLOW_HOME": str(home),
-        "STANDALONE_INIT_AIRFLOW_COMMAND": str(AIRFLOW),
-        "STANDALONE_INIT_DATABASE_URL": database,
-        "STANDALONE_INIT_LOG_FORMAT": "json",
-        "STANDALONE_INIT_REPORT": str(home / "report.json"),
-    }
 
 
 @pytest.fixture
@@ -53,52 +45,6 @@ def apply(run_sidecar: Run, settings: dict[str, str]) -> Callable[[], Finished]:
         return run_sidecar("standalone_init", "apply", settings=settings, deadline_seconds=PATIENCE_SECONDS)
 
     return run
-
-
-@pytest.fixture(scope="module")
-def old_template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Name of a database as Airflow 3.2 leaves it: migrated by the real one, then taken back by it."""
-    name = f"old_{uuid.uuid4().hex}"
-    postgres.create_database(name)
-    home = tmp_path_factory.mktemp("old-airflow")
-    environ = {
-        "PATH": "/usr/bin:/bin",
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": postgres.url(name, driver="psycopg2"),
-    }
-    for arguments in (["migrate"], ["downgrade", "-n", OLD_RELEASE, "-y"]):
-        subprocess.run([AIRFLOW, "db", *arguments], env=environ, check=True, capture_output=True, timeout=120)
-    return name
-
-
-@pytest.fixture
-def old_database(postgres: Postgres, old_template: str) -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex}"
-    postgres.create_database(name, template=old_template)
-    yield postgres.url(name)
-    postgres.drop_database(name)
-
-
-def state(run_sidecar: Run, settings: dict[str, str]) -> tuple[str, int]:
-    done = run_sidecar("standalone_init", "inspect", settings=settings)
-    assert done.code == 0, done
-    found = json.loads(done.out)
-    return found["state"], found["pending_revisions"]
-
-
-def revision(url: str) -> str:
-    with psycopg.connect(url) as connection:
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return str(row[0]) if row else ""
-
-
-def advisory_locks(url: str) -> int:
-    with psycopg.connect(url) as connection:
-        row = connection.execute(
-            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
-            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        ).fetchone()
-    return int(row[0]) if row else 0
 
 
 def migrations(done: Finished) -> int:

@@ -7,7 +7,8 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,12 +21,15 @@ from standalone_init.child import Child
 from standalone_init.errors import MigrationFailed, TryAgain
 from standalone_init.revisions import Chain
 from standalone_init.state import Image
+from standalone_init.watch import MIGRATION_APPLICATION, Blocker, Watch
 
 _PROBE_TIMEOUT_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 _OWN_PREFIX = "STANDALONE_INIT_"
 # The chassis ends the process at stop_timeout_seconds; the child must be gone before.
 _SHARE_OF_STOP_TIMEOUT = 0.8
+# Of that; what is left is for the child's own end.
+_SHARE_FOR_THE_REVISION = 0.75
 # pip and uv write this instead of a shebang when the path is too long for one.
 _SHELL_TRAMPOLINE = re.compile(r"'''exec' \"?(?P<python>[^\" ]+)")
 
@@ -97,51 +101,83 @@ class AirflowCli:
         database_url: str,
         tell: Callable[[str], None],
         timeout_seconds: float,
+        ddl_lock_timeout_seconds: float,
         stop: Stop,
         stop_timeout_seconds: float,
+        watch: Watch,
     ) -> Ended:
         """Run ``airflow db migrate`` to its end. Safe to repeat: Airflow commits each revision by itself.
+
+        Its statements wait for a lock no longer than ``ddl_lock_timeout_seconds``: while an ALTER TABLE waits
+        behind an old transaction, every new reader of that table waits behind the ALTER TABLE.
 
         Args:
             database_url: with the password; it reaches the child through its environment alone.
             tell: called with each line of output, on another thread.
             timeout_seconds: it and all it started is ended when it takes longer.
+            ddl_lock_timeout_seconds: see above.
             stop: ends it and all it started, too.
             stop_timeout_seconds: from the order to stop to the end of this process.
+            watch: looks at it while it runs.
 
         Raises:
             MigrationFailed: it took longer than ``timeout_seconds`` and was ended.
-            TryAgain: the order to stop came and it was ended; the next run continues.
+            TryAgain: the order to stop came; the revision under way was given the time to finish, then it was
+                ended; the next run continues.
         """
         remember(database_url)
         remember(urlsplit(database_url).password or "")
         command = [self._found(), *self._words[1:], "db", "migrate"]
-        environ = {**self._environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url}
+        options = f"-c lock_timeout={int(ddl_lock_timeout_seconds * 1000)}"
+        environ = {
+            **self._environ,
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url,
+            # https://www.postgresql.org/docs/current/libpq-envars.html
+            "PGAPPNAME": MIGRATION_APPLICATION,
+            "PGOPTIONS": f"{self._environ.get('PGOPTIONS', '')} {options}".strip(),
+        }
         child = Child(command, environ=environ, tell=tell, clock=self._clock)
         try:
-            self._wait(child, timeout_seconds, stop, stop_timeout_seconds)
+            self._wait(child, timeout_seconds, stop, stop_timeout_seconds, watch)
         finally:
             child.close()
         return Ended(exit_code=child.exit_code, last_lines=child.last_lines)
 
-    def _wait(self, child: Child, timeout_seconds: float, stop: Stop, stop_timeout_seconds: float) -> None:
+    def _wait(
+        self, child: Child, timeout_seconds: float, stop: Stop, stop_timeout_seconds: float, watch: Watch
+    ) -> None:
         deadline = self._clock.monotonic() + timeout_seconds
         while child.is_running:
             if stop.wait_in_thread(_POLL_SECONDS):
-                child.end(stop_timeout_seconds * _SHARE_OF_STOP_TIMEOUT)
+                self._finish_revision(child, watch, stop_timeout_seconds)
                 raise TryAgain(
                     "Stopped during 'airflow db migrate'",
-                    why=f"{stop.reason} was received",
+                    why=f"{stop.reason} was received; the database is at {watch.revision() or 'no revision'}",
                     remedy="Run again: it continues after the last revision that was committed",
                 )
+            watch.look()
             if self._clock.monotonic() > deadline:
                 child.end(stop_timeout_seconds * _SHARE_OF_STOP_TIMEOUT)
                 raise MigrationFailed(
                     f"'airflow db migrate' took longer than {timeout_seconds:g} s and was ended",
-                    why="a table is large, or another transaction holds a lock it needs",
+                    why=_in_the_way(watch.blockers) or "a table is large, or the server is slow",
                     remedy="Look at pg_stat_activity for old transactions, raise"
                     " STANDALONE_INIT_MIGRATE_TIMEOUT_SECONDS, run again: it continues where it stopped",
                 )
+
+    def _finish_revision(self, child: Child, watch: Watch, stop_timeout_seconds: float) -> None:
+        """End it after the revision under way, or when the time is up: then that one is rolled back whole."""
+        started = self._clock.monotonic()
+        budget = stop_timeout_seconds * _SHARE_OF_STOP_TIMEOUT
+        at = watch.revision()
+        pause = threading.Event()
+        while (
+            child.is_running
+            and self._clock.monotonic() - started < budget * _SHARE_FOR_THE_REVISION
+            and watch.revision() == at
+        ):
+            pause.wait(_POLL_SECONDS)
+        child.end(max(0.0, budget - (self._clock.monotonic() - started)))
 
     def _found(self) -> str:
         path = shutil.which(self._words[0], path=self._environ.get("PATH")) if self._words else None
@@ -178,3 +214,7 @@ class AirflowCli:
 
 def _chain(parents: Mapping[str, list[str]]) -> Chain:
     return Chain(parents={revision: tuple(below) for revision, below in parents.items()})
+
+
+def _in_the_way(blockers: Sequence[Blocker]) -> str:
+    return "; ".join(map(str, blockers))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 
 from sidecar.app import Runtime
 from sidecar.errors import EXIT_CRASH, EXIT_OK, SidecarError
+from sidecar.loop import backoff_seconds
 from sidecar.secrets import Secret
 from standalone_init import verify
 from standalone_init.airflow_cli import AirflowCli, Ended
@@ -25,6 +27,11 @@ from standalone_init.report import Outcome, Report
 from standalone_init.settings import StandaloneInitSettings
 from standalone_init.steps import directories, passwords
 from standalone_init.steps.migrate import migrate
+from standalone_init.watch import Watch, old_transactions
+
+_OLD_TRANSACTION = timedelta(seconds=30)
+_RETRY_FIRST_SECONDS = 1.0
+_RETRY_MAX_SECONDS = 15.0
 
 
 class Apply:
@@ -133,12 +140,7 @@ class Apply:
         started = self._runtime.clock.monotonic()
         match step:
             case Migrate():
-                migrate(
-                    run_airflow=self._run_airflow,
-                    wait_for_airflow=lock.wait_for_airflow,
-                    read_state=lambda: lock.when_quiet(self._observer.database_state),
-                    events=self._events,
-                )
+                self._migrate(lock)
             case MakeDirectory(directory=directory):
                 directories.make(directory)
                 directories.probe(directory)
@@ -150,13 +152,39 @@ class Apply:
         )
         self._events.step_done(step, duration)
 
-    def _run_airflow(self) -> Ended:
+    def _migrate(self, lock: RunLock) -> None:
+        with self._database.reader() as connection:
+            self._events.in_the_way(old_transactions(connection, _OLD_TRANSACTION))
+            watch = Watch(connection, clock=self._runtime.clock, tell=self._events)
+            migrate(
+                run_airflow=lambda: self._run_airflow(watch),
+                wait_for_airflow=lock.wait_for_airflow,
+                pause=self._pause,
+                read_state=lambda: lock.when_quiet(self._observer.database_state),
+                blockers=lambda: watch.blockers,
+                tries=self._settings.ddl_lock_tries,
+                events=self._events,
+            )
+
+    def _pause(self, failures: int) -> None:
+        self._runtime.stop.wait_in_thread(
+            backoff_seconds(
+                failures,
+                base_seconds=_RETRY_FIRST_SECONDS,
+                cap_seconds=_RETRY_MAX_SECONDS,
+                rng=self._runtime.rng,
+            )
+        )
+
+    def _run_airflow(self, watch: Watch) -> Ended:
         return self._airflow.migrate(
             database_url=self._database.url(),
             tell=self._events.airflow_said,
             timeout_seconds=self._settings.migrate_timeout_seconds,
+            ddl_lock_timeout_seconds=self._settings.ddl_lock_timeout_seconds,
             stop=self._runtime.stop,
             stop_timeout_seconds=self._settings.stop_timeout_seconds,
+            watch=watch,
         )
 
     def _admin_password(self) -> Secret | None:

@@ -10,6 +10,7 @@ from standalone_init.lock import Holder
 from standalone_init.plan import Step
 from standalone_init.report import Outcome
 from standalone_init.state import DatabaseState, Image
+from standalone_init.watch import Blocker
 
 _STEP_BUCKETS_SECONDS = (0.01, 0.1, 1, 5, 15, 60, 300, 1800)
 
@@ -29,6 +30,11 @@ class Events:
         self._lines = telemetry.counter("airflow_lines_total", "Lines that Airflow wrote")
         self._distrusted = telemetry.counter(
             "migrate_retries_total", "Migrations that ended without reaching the head"
+        )
+        self._revisions = telemetry.counter("revisions_total", "Revisions that were seen to be committed")
+        self._blocked = telemetry.counter("migration_blocked_total", "Times a migration was seen to wait")
+        self._old_transactions = telemetry.gauge(
+            "old_transactions", "Open transactions found before a migration that it may have to wait for"
         )
         self._unreported = telemetry.counter("reports_not_written_total", "Failed runs without a report")
         self._runs = telemetry.counter("runs_total", "Runs by outcome", ["outcome"])
@@ -87,10 +93,36 @@ class Events:
         self._lines.inc()
         self._log.info("airflow", line=line)
 
-    def migrate_again(self, exit_code: int, state: DatabaseState) -> None:
-        """Airflow ended, and the database is not where it should be."""
+    def revision_reached(self, revision: str) -> None:
+        """The running migration committed another revision."""
+        self._revisions.inc()
+        self._log.info("revision_reached", revision=revision)
+
+    def blocked(self, blockers: Sequence[Blocker]) -> None:
+        """The running migration waits for other sessions' transactions."""
+        self._blocked.inc()
+        self._log.warning(
+            "migration_blocked",
+            by=[str(blocker) for blocker in blockers],
+            to_do="end these transactions, or stop their programs",
+        )
+
+    def in_the_way(self, blockers: Sequence[Blocker]) -> None:
+        """Transactions were found that a migration beginning now would have to wait for."""
+        self._old_transactions.set(len(blockers))
+        if blockers:
+            self._log.warning("old_transactions", found=[str(blocker) for blocker in blockers])
+
+    def migrate_again(self, exit_code: int, state: DatabaseState, in_the_way: str) -> None:
+        """Airflow ended because a lock was not free, and the database is not where it should be."""
         self._distrusted.inc()
-        self._log.warning("migrate_again", airflow_exit_code=exit_code, state=str(state), why=state.why)
+        self._log.warning(
+            "migrate_again",
+            airflow_exit_code=exit_code,
+            state=str(state),
+            why=state.why,
+            in_the_way=in_the_way or "gone already",
+        )
 
     def report_not_written(self, error: SidecarError) -> None:
         """The run failed, and its report could not be written either."""

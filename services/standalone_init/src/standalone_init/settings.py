@@ -54,6 +54,14 @@ class StandaloneInitSettings(SidecarSettings, env_prefix="STANDALONE_INIT_"):
     migrate_timeout_seconds: float = Field(
         default=3600.0, gt=0, description="How long `airflow db migrate` may take before it is stopped"
     )
+    ddl_lock_timeout_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        description="How long a statement of a migration waits for a lock; readers queue behind it",
+    )
+    ddl_lock_tries: int = Field(
+        default=5, gt=0, description="How often a migration is run when a lock is not free (then exit 75)"
+    )
     files_file: Path | None = Field(
         default=None, description="TOML file with the directories to make: `[[directories]]` `path`, `mode`"
     )
