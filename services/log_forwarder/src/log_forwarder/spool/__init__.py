@@ -1,0 +1,1 @@
+"""What was pushed to us waits here, on disk, until Firehose has accepted it."""
