@@ -39,7 +39,7 @@ from standalone_init.watch import Watch
 from .fakes import REVISIONS, FakeAirflow
 
 CORE = Chain(parents={"c1": ()})
-IMAGE = Image(airflow_version="3.3.0", core=CORE, fab=None, uses_fab=False)
+IMAGE = Image(airflow_version="3.3.0", core=CORE)
 EMPTY = DatabaseState(
     name=StateClass.EMPTY, why="no tables", revisions=frozenset(), heads=CORE.heads, pending=1
 )
@@ -117,7 +117,7 @@ class World:
         )
 
     def observe(self) -> Observation:
-        image = self.airflow.image(uses_fab=False)
+        image = self.airflow.image(auth_manager="Simple")
         with psycopg.connect(self.url) as connection:
             state = classify(read(connection), image)
         assert self.goal.admin is not None

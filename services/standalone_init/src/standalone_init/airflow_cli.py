@@ -20,7 +20,7 @@ from standalone_init import image_probe
 from standalone_init.child import Child
 from standalone_init.errors import MigrationFailed, TryAgain
 from standalone_init.revisions import Chain
-from standalone_init.state import Image
+from standalone_init.state import Image, Manager
 from standalone_init.watch import MIGRATION_APPLICATION, Blocker, Watch
 
 _PROBE_TIMEOUT_SECONDS = 30.0
@@ -59,8 +59,12 @@ class AirflowCli:
         self._environ = {name: value for name, value in environ.items() if not name.startswith(_OWN_PREFIX)}
         self._clock = clock
 
-    def image(self, *, uses_fab: bool) -> Image:
+    def image(self, *, auth_manager: str, external_db_managers: Sequence[str] = ()) -> Image:
         """Return what this image's Airflow knows; a tenth of a second, imports nothing.
+
+        Args:
+            auth_manager: dotted name of the configured one; the managers of its package are required.
+            external_db_managers: dotted names that the configuration requires.
 
         Raises:
             ConfigError: there is no Airflow, or its migrations are not where they belong.
@@ -68,7 +72,7 @@ class AirflowCli:
         python = self._python or self._interpreter()
         try:
             done = subprocess.run(  # noqa: S603 - the interpreter that the operator's own command names
-                [str(python), image_probe.__file__],
+                [str(python), image_probe.__file__, *external_db_managers],
                 env=self._environ,
                 capture_output=True,
                 text=True,
@@ -91,8 +95,20 @@ class AirflowCli:
         return Image(
             airflow_version=found["version"],
             core=_chain(found["core"]),
-            fab=_chain(found["fab"]) if found["fab"] else None,
-            uses_fab=uses_fab,
+            managers=tuple(
+                Manager(
+                    name=manager["name"],
+                    version_table=manager["version_table"],
+                    chain=_chain(manager["chain"]),
+                    is_required=manager["name"] in external_db_managers
+                    or _package(manager["name"]) == _package(auth_manager),
+                )
+                for manager in found["managers"]
+                if manager["chain"]
+            ),
+            unreadable_managers=tuple(
+                manager["name"] for manager in found["managers"] if not manager["chain"]
+            ),
         )
 
     def migrate(
@@ -214,6 +230,11 @@ class AirflowCli:
 
 def _chain(parents: Mapping[str, list[str]]) -> Chain:
     return Chain(parents={revision: tuple(below) for revision, below in parents.items()})
+
+
+def _package(dotted: str) -> str:
+    """The distribution a class comes from, as far as names tell: ``airflow.providers.fab``."""
+    return ".".join(dotted.split(".")[:3])
 
 
 def _in_the_way(blockers: Sequence[Blocker]) -> str:

@@ -46,6 +46,12 @@ class AirflowConfig:
         return self.auth_manager.endswith("FabAuthManager")
 
     @property
+    def external_db_managers(self) -> tuple[str, ...]:
+        """Dotted names of ``[database] external_db_managers``."""
+        names = self._option("database", "external_db_managers", "").split(",")
+        return tuple(name.strip() for name in names if name.strip())
+
+    @property
     def uses_simple_auth(self) -> bool:
         """Whether users live in the configuration and their passwords in a file."""
         return self.auth_manager.endswith("SimpleAuthManager")

@@ -42,7 +42,10 @@ class Observer:
     @cached_property
     def image(self) -> Image:
         """What this image's Airflow knows."""
-        return self._airflow.image(uses_fab=self._config.uses_fab)
+        return self._airflow.image(
+            auth_manager=self._config.auth_manager,
+            external_db_managers=self._config.external_db_managers,
+        )
 
     def database_state(self) -> DatabaseState:
         """Read and name the database's state.

@@ -35,8 +35,11 @@ def read(connection: psycopg.Connection[Any]) -> DatabaseReading:
     return DatabaseReading(
         tables=tables,
         core_revisions=_revisions(connection, "alembic_version", tables),
-        fab_revisions=_revisions(connection, "alembic_version_fab", tables),
-        has_fab_table="alembic_version_fab" in tables,
+        manager_revisions={
+            table: _revisions(connection, table, tables)
+            for table in tables
+            if table.startswith("alembic_version_")
+        },
         has_default_pool="slot_pool" in tables and _is_true(connection, _DEFAULT_POOL),
         has_history=tables >= ANCHOR_TABLES and _is_true(connection, _HISTORY),
         begun_from_empty_to=_begun_from_empty(connection),

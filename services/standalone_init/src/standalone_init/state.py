@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from standalone_init.revisions import Chain
@@ -32,20 +32,42 @@ class StateClass(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Manager:
+    """Tables beside the core's, with revisions of their own: FAB's users, a provider's, the user's own.
+
+    Attributes:
+        name: the dotted name of its class.
+        version_table: where its revision is stamped.
+        chain: its revisions.
+        is_required: whether the configuration asks for it; others count only where their tables are.
+    """
+
+    name: str
+    version_table: str
+    chain: Chain
+    is_required: bool
+
+    @property
+    def short_name(self) -> str:
+        """Its class alone."""
+        return self.name.rsplit(".", 1)[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """What this image's Airflow knows, read without importing it.
 
     Attributes:
         airflow_version: of ``apache-airflow-core``.
         core: its revisions.
-        fab: the FAB provider's revisions; None when it is not installed.
-        uses_fab: whether FAB is the configured auth manager.
+        managers: whose revisions could be read.
+        unreadable_managers: dotted names of the others: only Airflow itself can judge their tables.
     """
 
     airflow_version: str
     core: Chain
-    fab: Chain | None
-    uses_fab: bool
+    managers: tuple[Manager, ...] = ()
+    unreadable_managers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +77,7 @@ class DatabaseReading:
     Attributes:
         tables: base tables, without those that belong to an extension.
         core_revisions: rows of ``alembic_version``; none when it is absent or empty.
-        fab_revisions: rows of ``alembic_version_fab``.
-        has_fab_table: whether ``alembic_version_fab`` is there.
+        manager_revisions: rows of each manager's version table that is there.
         has_default_pool: whether ``slot_pool`` holds ``default_pool``: the last thing a migration writes.
         has_history: whether there is any DAG or run, so something that can be lost.
         begun_from_empty_to: heads to which a run of ours began to take an EMPTY database and never ended.
@@ -64,8 +85,7 @@ class DatabaseReading:
 
     tables: frozenset[str] = frozenset()
     core_revisions: frozenset[str] = frozenset()
-    fab_revisions: frozenset[str] = frozenset()
-    has_fab_table: bool = False
+    manager_revisions: Mapping[str, frozenset[str]] = field(default_factory=dict)
     has_default_pool: bool = False
     has_history: bool = False
     begun_from_empty_to: frozenset[str] = frozenset()
@@ -80,7 +100,7 @@ class DatabaseState:
         why: a sentence for people.
         revisions: where the database is.
         heads: where the image would take it.
-        pending: revisions in between, core and FAB together; 0 when that means nothing.
+        pending: revisions in between, of the core and of all managers; 0 when that means nothing.
     """
 
     name: StateClass
@@ -111,7 +131,8 @@ def _without_version(reading: DatabaseReading, image: Image) -> tuple[StateClass
         if reading.begun_from_empty_to == image.core.heads and not reading.has_history:
             return StateClass.PARTIAL, "a first migration was interrupted before it noted its revision", 0
         return StateClass.UNSTAMPED, "Airflow's tables are there and alembic_version holds no revision", 0
-    others = reading.tables - _CELERY_TABLES - _VERSION_TABLES
+    version_tables = _VERSION_TABLES | {manager.version_table for manager in image.managers}
+    others = reading.tables - _CELERY_TABLES - version_tables
     if others:
         return StateClass.FOREIGN, f"it holds tables that are not Airflow's: {listed(others)}", 0
     return StateClass.EMPTY, "it holds no tables", image.core.pending(())
@@ -135,13 +156,24 @@ def _stamped(reading: DatabaseReading, image: Image) -> tuple[StateClass, str, i
 
 def _known(reading: DatabaseReading, image: Image) -> tuple[StateClass, str, int]:
     pending = image.core.pending(reading.core_revisions)
-    if image.fab is not None and (image.uses_fab or reading.has_fab_table):
-        unknown = image.fab.unknown(reading.fab_revisions)
+    behind = [f"{pending} of Airflow's"] if pending else []
+    for manager in image.managers:
+        revisions = reading.manager_revisions.get(manager.version_table)
+        if revisions is None and not manager.is_required:
+            continue
+        unknown = manager.chain.unknown(revisions or ())
         if unknown:
-            return StateClass.AHEAD, f"this image's FAB provider does not know revision {listed(unknown)}", 0
-        pending += image.fab.pending(reading.fab_revisions)
+            return (
+                StateClass.AHEAD,
+                f"this image's {manager.short_name} does not know revision {listed(unknown)}",
+                0,
+            )
+        missing = manager.chain.pending(revisions or ())
+        if missing:
+            behind.append(f"{missing} of {manager.short_name}'s")
+            pending += missing
     if pending:
-        return StateClass.BEHIND, f"{pending} revisions are missing", pending
+        return StateClass.BEHIND, f"revisions are missing: {', '.join(behind)}", pending
     if not reading.has_default_pool:
         return StateClass.PARTIAL, "it is at the head, and default_pool, which comes last, is missing", 0
     return StateClass.CURRENT, "it is at the head of this image", 0
