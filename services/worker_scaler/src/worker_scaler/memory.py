@@ -19,6 +19,14 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """A service that cannot start workers is not pushed before ``until``; it was, ``tries`` times."""
+
+    tries: int
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """What is remembered of one fleet.
 
@@ -26,11 +34,13 @@ class Memory:
         since: begin of the unbroken series of readings; None before the first.
         samples: the demands of the scale-in window, oldest first.
         releasing: workers that an earlier decision chose to release: to be confirmed by a later reading.
+        backoff: set while the service cannot start workers.
     """
 
     since: datetime | None = None
     samples: tuple[Sample, ...] = ()
     releasing: frozenset[str] = frozenset()
+    backoff: Backoff | None = None
 
     @property
     def last_at(self) -> datetime | None:

@@ -87,6 +87,7 @@ class Worker:
         addresses: its private IPv4 addresses.
         dns_names: its private DNS names.
         runtime_ids: its containers' runtime ids; their first 12 characters are a host name in bridge mode.
+        stopped_at: when it ended; None while it lives.
         deployment_id: the deployment that started it; "" is unknown.
         stop_code, stop_reason: why ECS ended it, in ECS's words; "" while it lives.
         exits: how its containers ended: exit code (None is none) and ECS's reason.
@@ -97,6 +98,7 @@ class Worker:
     phase: Phase
     created_at: datetime | None = None
     started_at: datetime | None = None
+    stopped_at: datetime | None = None
     protected_until: datetime | None = None
     addresses: tuple[str, ...] = ()
     dns_names: tuple[str, ...] = ()

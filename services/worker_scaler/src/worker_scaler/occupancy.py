@@ -1,8 +1,11 @@
 """Which workers hold a task, which may, and which are proven to hold none. Pure.
 
-The proof is one database snapshot. A task on its way to a worker is ``queued`` until the worker reports it
-``running`` with its host name, both in one transaction. So a worker without a running or restarting task,
-in a snapshot without a queued one, held nothing at that instant. Anything less proves nothing.
+Without agents the proof is one database snapshot. A task on its way to a worker is ``queued`` until the
+worker reports it ``running`` with its host name, both in one transaction. So a worker without a running or
+restarting task, in a snapshot without a queued one, held nothing at that instant. Less proves nothing.
+
+With agents the proof is the worker's own word: cordoned by us, no poll open, nothing active, nothing
+reserved. Busy is whoever either of the two sees busy; a silent agent proves nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from worker_scaler.matching import match
+from worker_scaler.matching import Directory
 from worker_scaler.model import Fleet, Phase, QueueDepth, Sighting, Worker
 
 
@@ -27,6 +30,7 @@ class Occupancy:
         idle: running workers that are proven idle and old enough to be released.
         busy_or_unknown: how many present workers may hold a task: the held ones, and for each unmatched host
             one more of the running ones.
+        silent_agents: running workers whose agent should have answered and did not.
     """
 
     tasks: Mapping[str, int]
@@ -34,6 +38,7 @@ class Occupancy:
     unmatched_hosts: tuple[str, ...]
     idle: frozenset[str]
     busy_or_unknown: int
+    silent_agents: frozenset[str] = frozenset()
 
     def busy_first(self, workers: Iterable[Worker]) -> list[Worker]:
         """Sort by need of protection."""
@@ -41,31 +46,43 @@ class Occupancy:
 
 
 def assess(fleet: Fleet, sighting: Sighting, depth: QueueDepth, *, now: datetime) -> Occupancy:
-    """Combine the snapshot of the queues with the workers that ECS lists."""
-    tasks: dict[str, int] = {}
-    unmatched: list[str] = []
-    for host, count in sorted(depth.busy_hosts.items()):
-        named = match(host, sighting.workers)
-        for worker in named:
-            tasks[worker.arn] = tasks.get(worker.arn, 0) + count
-        if not named:
-            unmatched.append(host or "(no host name)")
+    """Combine the snapshot of the queues with the workers that ECS lists, and with what their agents say."""
+    tasks, unmatched = _tasks(sighting, depth)
+    running = [worker for worker in sighting.workers if worker.phase is Phase.RUNNING]
     held = frozenset(w.arn for w in sighting.present if w.arn in tasks or w.phase is Phase.UNKNOWN)
-    is_provable = depth.queued == 0 and not unmatched
-    idle = frozenset(
-        worker.arn
-        for worker in sighting.workers
-        if is_provable
-        and worker.phase is Phase.RUNNING
-        and worker.arn not in held
-        and worker.started_at is not None
-        and now - worker.started_at >= fleet.minimum_age
-    )
-    others = sum(1 for w in sighting.workers if w.phase is Phase.RUNNING and w.arn not in held)
+    free = [worker for worker in running if worker.arn not in held]
+    is_provable = not unmatched and (fleet.agent_port is not None or depth.in_flight == 0)
+    idle = [worker for worker in free if _is_old_enough(fleet, worker, now=now)] if is_provable else []
+    silent = frozenset[str]()
+    if fleet.agent_port is not None:
+        idle = [worker for worker in idle if worker.agent is not None and worker.agent.is_proven_idle(now)]
+        silent = frozenset(worker.arn for worker in running if worker.agent is None)
     return Occupancy(
         tasks=tasks,
         held=held,
         unmatched_hosts=tuple(unmatched),
-        idle=idle,
-        busy_or_unknown=len(held) + min(len(unmatched), others),
+        idle=frozenset(worker.arn for worker in idle),
+        busy_or_unknown=len(held) + min(len(unmatched), len(free)),
+        silent_agents=silent,
     )
+
+
+def _tasks(sighting: Sighting, depth: QueueDepth) -> tuple[dict[str, int], list[str]]:
+    """Return how many tasks each worker holds, and the hosts that are nobody's."""
+    tasks: dict[str, int] = {}
+    unmatched: list[str] = []
+    directory = Directory(sighting.workers)
+    for host, count in sorted(depth.busy_hosts.items()):
+        named = directory.named(host)
+        for worker in named:
+            tasks[worker.arn] = tasks.get(worker.arn, 0) + count
+        if not named:
+            unmatched.append(host or "(no host name)")
+    for worker in sighting.workers:
+        if worker.agent is not None and worker.agent.held:
+            tasks[worker.arn] = max(tasks.get(worker.arn, 0), worker.agent.held)
+    return tasks, unmatched
+
+
+def _is_old_enough(fleet: Fleet, worker: Worker, *, now: datetime) -> bool:
+    return worker.started_at is not None and now - worker.started_at >= fleet.minimum_age
