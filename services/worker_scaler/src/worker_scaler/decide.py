@@ -28,7 +28,7 @@ from worker_scaler.protection import protections
 from worker_scaler.release import LASTING, obstacle, release
 from worker_scaler.steps import SetDesired, Step
 from worker_scaler.trouble import Trouble
-from worker_scaler.view import View, unbounded_workers_for, workers_for
+from worker_scaler.view import View, expected_tasks, unbounded_workers_for, workers_for
 
 __all__ = ["decide", "workers_for"]
 
@@ -62,7 +62,7 @@ def decide(
     depth = reading.of(fleet.queues)
     if not reading.is_complete:
         return _trust_only_more(fleet, sighting, depth.demand, memory, now=now)
-    expected = depth.demand + outlook.lead_demand_tasks
+    expected = expected_tasks(depth, outlook)
     sample = Sample(at=reading.taken_at, demand=expected)
     view = View(
         fleet=fleet,
@@ -231,7 +231,7 @@ def _working(view: View, *, target: int, held_by: Why | None) -> frozenset[str]:
         return frozenset()
     if held_by in LASTING:
         return packing.everybody(view)
-    waiting = view.depth.in_flight + view.depth.admissible + view.outlook.lead_demand_tasks
+    waiting = view.depth.in_flight + view.depth.admissible + view.outlook.imminent_tasks
     if view.fleet.packing is None:
         if held_by is not None and held_by is not Why.DEPLOYING:
             return packing.everybody(view)

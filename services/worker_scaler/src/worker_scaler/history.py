@@ -75,12 +75,14 @@ class NextRun:
         width: queue to how many tasks the first stage of a run puts there at once (median of past runs);
             empty when the DAG never ran in the time looked at.
         width_max: the same, of the broadest past run.
+        first_tasks: the task ids of that first stage; empty where they are not known.
     """
 
     dag_id: str
     at: datetime
     width: Mapping[str, int] = field(default_factory=dict)
     width_max: Mapping[str, int] = field(default_factory=dict)
+    first_tasks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from worker_scaler.agent import AgentState
+from worker_scaler.forecast.policy import Foresight
 from worker_scaler.freeze import Freeze
 from worker_scaler.limits import Limits
 
@@ -39,6 +40,7 @@ class Fleet:
         agent_port: where the agents in its workers listen; None is a fleet without agents, whose busy workers
             are known from the database only.
         packing: how work is packed onto few workers, which needs agents; None leaves it where it falls.
+        foresight: what is predicted from Airflow's past; None is nothing.
         max_step_out, max_step_in: by how many workers one decision may change the count; None is no limit.
         freezes: when it is left as large as it is.
         start_timeout: a worker pending for longer than this is a start that fails.
@@ -58,6 +60,7 @@ class Fleet:
     reading_max_age: timedelta
     agent_port: int | None = None
     packing: Packing | None = None
+    foresight: Foresight | None = None
     max_step_out: int | None = None
     max_step_in: int | None = None
     freezes: tuple[Freeze, ...] = ()
@@ -256,6 +259,16 @@ class RunningTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedTasks:
+    """Task instances of one name that wait in one queue."""
+
+    queue: str
+    dag_id: str
+    task_id: str
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """One consistent look at Airflow's queues.
 
@@ -266,6 +279,7 @@ class Reading:
             database is down) only a higher demand is believed: it can raise a count, nothing else.
         limits: what keeps tasks from being queued; None when the source does not tell.
         running_tasks: who runs where and since when, for predictions; empty when the source does not tell.
+        queued_tasks: who waits, for predictions; empty when the source does not tell.
     """
 
     taken_at: datetime
@@ -273,6 +287,7 @@ class Reading:
     is_complete: bool = True
     limits: Limits | None = None
     running_tasks: tuple[RunningTask, ...] = ()
+    queued_tasks: tuple[QueuedTasks, ...] = ()
 
     def of(self, queues: Iterable[str]) -> QueueDepth:
         """Return these queues together."""

@@ -16,6 +16,9 @@ class Outlook:
 
     Attributes:
         lead_demand_tasks: tasks expected to be queued before a worker ordered now could take them.
+        imminent_tasks: how many of them are expected before the next decision.
+        drained_tasks: of the tasks that are there, how many slots will be free, and used again by the others,
+            sooner than a worker ordered now could help.
         remaining_seconds_by_arn: how long each worker is expected to hold its tasks, by task ARN; an absent
             one is unknown. Decides only who is cordoned and released first.
         start_latency_seconds: how long a worker takes from its creation to RUNNING, as a high quantile; None
@@ -23,6 +26,8 @@ class Outlook:
     """
 
     lead_demand_tasks: int = 0
+    imminent_tasks: int = 0
+    drained_tasks: int = 0
     remaining_seconds_by_arn: Mapping[str, float] = field(default_factory=dict)
     start_latency_seconds: float | None = None
 

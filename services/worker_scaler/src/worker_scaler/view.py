@@ -34,8 +34,11 @@ class View:
 
     @property
     def expected_tasks(self) -> int:
-        """The demand that is there, and that is to come before a worker ordered now would run."""
-        return self.depth.demand + self.outlook.lead_demand_tasks
+        """The slots that are needed for what is there, and for what comes before a worker ordered now would run.
+
+        Tasks that are there need one at least, however soon they are expected to end.
+        """
+        return expected_tasks(self.depth, self.outlook)
 
     @property
     def needed_by_now(self) -> int:
@@ -56,6 +59,12 @@ class View:
     def _last_in_doubt(self) -> int:
         """A fleet whose queues may hold uncounted work keeps its last worker."""
         return 1 if self.depth.doubt and self.sighting.desired > 0 else 0
+
+
+def expected_tasks(depth: QueueDepth, outlook: Outlook) -> int:
+    """Return the slots that are needed now and soon (see :attr:`View.expected_tasks`)."""
+    there = max(depth.demand - outlook.drained_tasks, min(depth.demand, 1))
+    return there + outlook.lead_demand_tasks
 
 
 def workers_for(fleet: Fleet, demand: int) -> int:
