@@ -162,9 +162,7 @@ def test_garbage_is_refused(garbage: bytes) -> None:
         Framer().take(garbage + bytes(100))
 
 
-@pytest.mark.parametrize(
-    "endless", [b"\xdd\xff\xff\xff\xff", b"\x92\xa1t\xc6\xff\xff\xff\xff", b"\x91" * 5000]
-)
+@pytest.mark.parametrize("endless", [b"\xdd\xff\xff\xff\xff", b"\x92\xa1t\xc6\xff\xff\xff\xff"])
 def test_a_frame_without_end_is_refused_at_the_limit(endless: bytes) -> None:
     framer = Framer(max_frame_bytes=100_000)
     framer.take(endless + bytes(90_000))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
 from hypothesis import given, strategies as st
 
+from log_forwarder.transforms import multiline
 from log_forwarder.transforms.level import LevelFilter
-from log_forwarder.transforms.multiline import Joiner, Line
+from log_forwarder.transforms.multiline import complete_events, events
+from log_forwarder.transforms.rules import Rules
 
 TRACEBACK = [
     b"2026-11-22T09:26:56.804580Z [error    ] it broke [airflow.jobs]",
@@ -22,22 +25,6 @@ some_lines = st.lists(
     ),
     max_size=40,
 )
-
-
-def numbered(texts: list[bytes]) -> list[Line]:
-    """Place lines one after the other, as in a file."""
-    lines, at = [], 0
-    for text in texts:
-        lines.append(Line(at, at + len(text) + 1, text))
-        at += len(text) + 1
-    return lines
-
-
-def join(lines: list[Line], joiner: Joiner) -> list[Line]:
-    """Return all events."""
-    events = [event for line in lines if (event := joiner.add(line))]
-    last = joiner.flush()
-    return [*events, last] if last else events
 
 
 @pytest.mark.parametrize(
@@ -74,42 +61,75 @@ def test_a_line_at_or_above_the_level_always_stays(others: dict[str, str], level
     assert LevelFilter("error").keeps(line)
 
 
-def test_a_traceback_is_one_event() -> None:
-    events = join(numbered([*TRACEBACK, TRACEBACK[0]]), Joiner())
-    assert [event.text for event in events] == [b"\n".join(TRACEBACK), TRACEBACK[0]]
+def block(lines: list[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines)
+
+
+def test_a_traceback_is_one_event_with_its_newlines_inside() -> None:
+    data = block([*TRACEBACK, TRACEBACK[0]])
+    first, second = Rules(joins=True).apply(data).splitlines()
+    assert json.loads(first) == {"message": b"\n".join(TRACEBACK).decode()}
+    assert second == TRACEBACK[0]
+
+
+def test_the_last_event_waits_for_the_next_one_to_begin() -> None:
+    rules, first = Rules(joins=True), block(TRACEBACK)
+    assert rules.complete(first) == 0
+    assert rules.complete(first + b"2026-11-22T09:26:57Z [info] nex") == 0
+    assert rules.complete(first + b"2026-11-22T09:26:57Z [info] next\n") == len(first)
+
+
+def test_a_traceback_leaves_with_the_line_it_belongs_to() -> None:
+    left_out: list[int] = []
+    rules = Rules(joins=True, lowest_level="critical", on_left_out=left_out.append)
+    assert rules.apply(block([*TRACEBACK, b"no level"])) == b""
+    assert rules.apply(b"[x] no level\n") == b"[x] no level\n"
+    assert left_out == [len(TRACEBACK) + 1]
+
+
+def test_text_that_is_not_utf8_is_joined_without_loss() -> None:
+    (line,) = Rules(joins=True).apply(b"[head]\n\xff\xfe\n").splitlines()
+    assert base64.b64decode(json.loads(line)["message_base64"]) == b"[head]\n\xff\xfe"
 
 
 @given(some_lines)
-def test_events_tile_their_lines_and_carry_every_byte(texts: list[bytes]) -> None:
-    lines = numbered(texts)
-    events = join(lines, Joiner())
-    assert b"".join(event.text + b"\n" for event in events) == b"".join(text + b"\n" for text in texts)
-    assert [event.start for event in events[1:]] == [event.end for event in events[:-1]]
+def test_events_carry_every_line_in_order(lines: list[bytes]) -> None:
+    assert [line for event in events(lines) for line in event] == lines
 
 
-@given(some_lines, st.integers(min_value=1, max_value=200), st.integers(min_value=1, max_value=5))
-def test_an_event_is_bounded_in_bytes_and_lines(
-    texts: list[bytes], limit_bytes: int, limit_lines: int
-) -> None:
-    events = join(numbered(texts), Joiner(limit_bytes=limit_bytes, limit_lines=limit_lines))
-    longest = max(map(len, texts), default=0)
-    assert all(len(event.text) <= max(limit_bytes, longest) for event in events)
-    assert all(event.text.count(b"\n") < limit_lines for event in events)
+@given(some_lines, st.integers(min_value=1, max_value=200))
+def test_an_event_is_bounded(lines: list[bytes], limit_bytes: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multiline, "MAX_EVENT_BYTES", limit_bytes)
+        found = list(events(lines))
+        data = block(lines)
+        assert complete_events(data) == len(data) or len(data) - complete_events(data) <= limit_bytes + 100
+    assert all(len(b"\n".join(event)) <= limit_bytes or len(event) == 1 for event in found)
 
 
-@given(some_lines, st.integers(min_value=0, max_value=40))
-def test_a_restart_at_any_event_joins_the_same_events_again(texts: list[bytes], event: int) -> None:
-    lines = numbered(texts)
-    events = join(lines, Joiner())
-    event = min(event, len(events))
-    begin = events[event].start if event < len(events) else lines[-1].end if lines else 0
-    assert join([line for line in lines if line.start >= begin], Joiner()) == events[event:]
+@given(some_lines, st.data())
+def test_events_are_the_same_however_the_bytes_arrive(lines: list[bytes], data: st.DataObject) -> None:
+    rules, stream = Rules(joins=True), block(lines)
+    cuts = data.draw(st.lists(st.integers(min_value=0, max_value=len(stream)), max_size=6).map(sorted))
+    joined, at = [], 0
+    for end in [*cuts, len(stream)]:
+        taken = rules.complete(stream[at:end])
+        joined.append(rules.apply(stream[at : at + taken]) if taken else b"")
+        at += taken
+    joined.append(rules.apply(stream[at:]) if stream[at:] else b"")
+    assert b"".join(joined) == (rules.apply(stream) if stream else b"")
 
 
 @given(some_lines)
-def test_what_is_held_is_never_passed_by_an_offset(texts: list[bytes]) -> None:
-    joiner, done_to = Joiner(), 0
-    for line in numbered(texts):
-        event = joiner.add(line)
-        done_to = event.end if event else done_to
-        assert joiner.holds_from == done_to
+def test_without_options_nothing_changes(lines: list[bytes]) -> None:
+    data = block(lines)
+    assert Rules().apply(data) == data
+    assert Rules(redacts=True, lowest_level="debug").apply(data) == data
+    assert Rules().complete(data + b"unfinished") == len(data)
+
+
+def test_what_was_masked_is_counted() -> None:
+    masked: list[int] = []
+    rules = Rules(redacts=True, on_redacted=masked.append)
+    assert rules.apply(b"password=hunter2\nand token=abcdef\n") == b"password=***\nand token=***\n"
+    assert masked == [2]

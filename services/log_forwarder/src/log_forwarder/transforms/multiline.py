@@ -3,20 +3,18 @@
 Services write text to standard output: a record begins with a timestamp or a bracket, and the lines of a
 traceback follow it. Task files need none of this, each of their lines is one JSON object already.
 
-A line that does not begin a record continues the one before it. What is joined depends on the bytes
-alone: a joiner that is made anew after a restart, and given the same lines, joins the same events. Time
-only says when the last event is not waited for any longer, and that is the caller's to say
-(:meth:`Joiner.flush`).
+A line that does not begin a record continues the one before it. Where events end depends on the bytes
+alone, so the same bytes give the same events after a restart.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 import re
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterator
 
 MAX_EVENT_BYTES = 512 * 1024
-MAX_EVENT_LINES = 5_000
 
 # A record of structlog or stdlib logging, a JSON object, a gunicorn, uvicorn or celery line, syslog.
 STARTS_A_RECORD = re.compile(
@@ -26,53 +24,41 @@ STARTS_A_RECORD = re.compile(
 )
 
 
-class Line(NamedTuple):
-    """A line, or an event made of several.
+def complete_events(data: bytes) -> int:
+    """Return how many leading bytes of ``data`` are whole events: all before the last line that begins one.
 
-    Attributes:
-        start: offset of its first byte in its source.
-        end: offset after its last byte, line ending included.
-        text: its bytes without the last newline.
+    The last event is not known to be whole before the next one begins, unless it reached the limit.
     """
+    end = data.rfind(b"\n") + 1
+    begin = data.rfind(b"\n", 0, max(end - 1, 0)) + 1
+    while begin > 0 and not STARTS_A_RECORD.match(data, begin, end):
+        if end - begin > MAX_EVENT_BYTES:
+            break
+        begin = data.rfind(b"\n", 0, begin - 1) + 1
+    return begin if begin or end <= MAX_EVENT_BYTES else end
 
-    start: int
-    end: int
-    text: bytes
+
+def events(lines: list[bytes]) -> Iterator[list[bytes]]:
+    """Yield the lines of each event; what would make one longer than the limit begins the next."""
+    event: list[bytes] = []
+    event_bytes = 0
+    for line in lines:
+        if event and (STARTS_A_RECORD.match(line) or event_bytes + len(line) > MAX_EVENT_BYTES):
+            yield event
+            event, event_bytes = [], 0
+        event.append(line)
+        event_bytes += len(line) + 1
+    if event:
+        yield event
 
 
-@dataclass(slots=True)
-class Joiner:
-    """Joins the lines of one source; what it holds is at most one event.
-
-    Attributes:
-        starts: what a line that begins an event looks like.
-        limit_bytes: an event that would grow beyond this is cut; what follows is the next one.
-        limit_lines: the same, in lines.
-    """
-
-    starts: re.Pattern[bytes] = STARTS_A_RECORD
-    limit_bytes: int = MAX_EVENT_BYTES
-    limit_lines: int = MAX_EVENT_LINES
-    _held: list[Line] = field(default_factory=list)
-    _held_bytes: int = 0
-
-    @property
-    def holds_from(self) -> int | None:
-        """Offset of the event that is still held; None when nothing is."""
-        return self._held[0].start if self._held else None
-
-    def add(self, line: Line) -> Line | None:
-        """Take the next line; return the event that is complete now, if one is."""
-        fits = self._held_bytes + len(line.text) < self.limit_bytes and len(self._held) < self.limit_lines
-        ended = None if self._held and fits and not self.starts.match(line.text) else self.flush()
-        self._held.append(line)
-        self._held_bytes += len(line.text) + 1
-        return ended
-
-    def flush(self) -> Line | None:
-        """Give up waiting: return the event that is held, if any."""
-        if not self._held:
-            return None
-        event = Line(self._held[0].start, self._held[-1].end, b"\n".join(line.text for line in self._held))
-        self._held, self._held_bytes = [], 0
-        return event
+def as_one_line(event: list[bytes]) -> bytes:
+    """Return an event of one line as it is, one of several as a JSON object: its newlines need a spelling."""
+    if len(event) == 1:
+        return event[0]
+    text = b"\n".join(event)
+    try:
+        document = {"message": text.decode()}
+    except UnicodeDecodeError:
+        document = {"message_base64": base64.b64encode(text).decode()}
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
