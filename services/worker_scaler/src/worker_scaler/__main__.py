@@ -15,6 +15,7 @@ from worker_scaler.dry_run import DryRunServices
 from worker_scaler.ecs import EcsServices
 from worker_scaler.events import Events
 from worker_scaler.explain import Explanations
+from worker_scaler.iam_login import IamLogin
 from worker_scaler.settings import WorkerScalerSettings
 from worker_scaler.sources.database import DatabaseSource
 
@@ -32,9 +33,15 @@ class WorkerScaler:
         services = EcsServices(runtime.aws.session.client("ecs", config=config))
         url = settings.database_url.get_secret_value() if settings.database_url else None
         secret = runtime.secret(literal=url, secret_id=settings.database_secret_id)
+        if settings.database_iam_auth:
+            secret = IamLogin(secret, aws=runtime.aws)
+        events = Events(runtime.telemetry, (fleet.name for fleet in fleets))
         source = DatabaseSource(
             Database(secret, application_name="airflow-ecs-worker-scaler"),
             statement_timeout_seconds=settings.statement_timeout_seconds,
+            meaning=settings.meaning(),
+            clock=runtime.clock,
+            tell_blind_spots=events.blind_spots,
         )
         dry_run = settings.dry_run or runtime.dry_run
         explanations = Explanations(dry_run=dry_run)
@@ -47,7 +54,7 @@ class WorkerScaler:
             services=DryRunServices(services, runtime.clock) if dry_run else services,
             source=source,
             clock=runtime.clock,
-            events=Events(runtime.telemetry, (fleet.name for fleet in fleets)),
+            events=events,
             explanations=explanations,
         )
 

@@ -42,7 +42,7 @@ class Doctor:
     def _database(self) -> Finding:
         what = "database: login, and the columns of task_instance"
         try:
-            self._source.check()
+            self._source.schema()
         except SidecarError as err:
             return _problem(what, err)
         return Finding(what=what, verdict="ok")

@@ -125,6 +125,13 @@ class Events:
                 to_do="Add the queues to a fleet, or correct the DAGs that name them",
             )
 
+    def blind_spots(self, spots: Sequence[str]) -> None:
+        """A right is missing: what it would show is not counted."""
+        if self._is_news("", "blind spots", tuple(spots) or None) and spots:
+            self._log.warning(
+                "blind_spots", not_counted=list(spots), to_do="Run what 'worker-scaler grant-sql' prints"
+            )
+
     def _unmatched_hosts(self, fleet: Fleet, hosts: Sequence[str]) -> None:
         if self._is_news(fleet.name, "unmatched", tuple(hosts) or None) and hosts:
             self._log.warning(

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from pydantic_settings import SettingsConfigDict
 
 from sidecar.settings import FromJson, SidecarSettings, nearest
+from worker_scaler.executors import Executors
 from worker_scaler.model import Fleet
+from worker_scaler.sources.facts import Meaning
 
 _PROTECTION_MINUTES_MAX = 2880
 """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateTaskProtection.html"""
@@ -85,6 +87,31 @@ class WorkerScalerSettings(SidecarSettings):
     statement_timeout_seconds: float = Field(
         default=2.0, gt=0, description="The database ends the one statement of a tick after this time"
     )
+    database_iam_auth: bool = Field(
+        default=False,
+        description="Log in to the database with a token of the task role (RDS IAM authentication), not a "
+        "password; TLS is used then",
+    )
+    executors: Annotated[tuple[str, ...], FromJson] = Field(
+        default=(),
+        description="JSON list of the executors that run on Celery workers, as DAGs name them (aliases too), "
+        "`default` for tasks that name none. Empty: all but those known to be others (Local, Kubernetes, …)",
+    )
+    default_queue: str = Field(
+        default="default",
+        min_length=1,
+        description="Airflow's `[operators] default_queue`: where callbacks and connection tests go",
+    )
+    airflow_parallelism: int | None = Field(
+        default=None,
+        gt=0,
+        description="Airflow's `[core] parallelism`, per scheduler; lets the limit that binds be named",
+    )
+    count_admissible: bool = Field(
+        default=False,
+        description="Also count scheduled tasks that will be queued next: what pools and parallelism leave "
+        "room for",
+    )
     reading_max_age_seconds: float = Field(
         default=60.0,
         gt=0,
@@ -134,6 +161,15 @@ class WorkerScalerSettings(SidecarSettings):
                 "Set exactly one of WORKER_SCALER_DATABASE_URL and WORKER_SCALER_DATABASE_SECRET_ID"
             )
         return self
+
+    def meaning(self) -> Meaning:
+        """Return how the database's rows are to be read."""
+        return Meaning(
+            executors=Executors(celery=frozenset(self.executors)),
+            default_queue=self.default_queue,
+            parallelism=self.airflow_parallelism,
+            counts_admissible=self.count_admissible,
+        )
 
     def fleet(self, given: FleetSettings) -> Fleet:
         """Return one fleet's policy, with what holds for all of them."""

@@ -1,112 +1,159 @@
-"""The queue depth from Airflow's own table, in one statement per tick.
+"""The queue depth from Airflow's own tables: one statement per tick, over one connection that is kept.
 
-Rows of ``task_instance`` in Airflow 3.0-3.3; columns used: ``state queue executor hostname queued_dttm``. The
-index ``ti_state`` serves it: 3 ms over 5,000,000 rows (PostgreSQL 15, freshly vacuumed).
+Airflow 2.10 to 3.3; what there is to read is looked up (:mod:`worker_scaler.sources.schema`), not configured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from typing import Any, TypeAlias
+import threading
+from collections.abc import Callable
+from typing import TypeVar
 
 import psycopg
 
+from sidecar.clock import Clock
 from sidecar.errors import ConfigError, Transient
 from sidecar.postgres import Database
-from worker_scaler.model import QueueDepth, Reading
+from worker_scaler.model import Reading
+from worker_scaler.sources.facts import Fact, Meaning, to_reading
+from worker_scaler.sources.schema import Schema, blind_spots
+from worker_scaler.sources.session import Session, unreadable
 
-Row: TypeAlias = tuple[datetime, str | None, str | None, str | None, int | None, float | None]
+_LOOK_AGAIN_SECONDS = 300.0  # an upgrade adds tables without an error that would say so
+_MOVED = (
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.InsufficientPrivilege,
+)
 
-# An executor of NULL is the default one. The clock's row is there even when no task is, so an empty answer is
-# never taken for an empty queue. A replica answers with the time it has replayed to, not with its own.
-_STATEMENT = """
-SELECT clock.taken_at, depth.queue, depth.state, depth.host, depth.tasks,
-       extract(epoch FROM now() - depth.oldest)::float8
-FROM (
-  SELECT CASE WHEN pg_is_in_recovery()
-              THEN coalesce(pg_last_xact_replay_timestamp(), 'epoch'::timestamptz)
-              ELSE now() END AS taken_at
-) AS clock
-LEFT JOIN (
-  SELECT queue, state, CASE WHEN state = 'queued' THEN '' ELSE coalesce(hostname, '') END AS host,
-         count(*) AS tasks, min(queued_dttm) AS oldest
-  FROM task_instance
-  WHERE state IN ('queued', 'running', 'restarting') AND (executor IS NULL OR executor LIKE '%Celery%')
-  GROUP BY 1, 2, 3
-) AS depth ON true
-"""
+T = TypeVar("T")
 
-_SELECT_COLUMNS = "SELECT state, queue, executor, hostname, queued_dttm FROM task_instance LIMIT 0"
+
+class _BrokenError(Transient):
+    """The connection, not the database, is of no use any more: another one may answer at once."""
 
 
 class DatabaseSource:
-    """Reads task instances. Blocking: call it in a thread.
+    """Reads task instances, callbacks and connection tests. Blocking: call it in a thread.
 
     Args:
         database: Airflow's.
         statement_timeout_seconds: after this time the server ends the statement.
+        meaning: what the rows mean.
+        clock: tells when the schema is looked at again.
+        tell_blind_spots: called with what cannot be counted, each time the schema was looked at.
     """
 
-    def __init__(self, database: Database, *, statement_timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        statement_timeout_seconds: float,
+        meaning: Meaning,
+        clock: Clock,
+        tell_blind_spots: Callable[[tuple[str, ...]], None] = lambda _spots: None,
+    ) -> None:
         self._database = database
         self._options = f"-c statement_timeout={max(1, round(statement_timeout_seconds * 1000))}"
+        self._meaning = meaning
+        self._clock = clock
+        self._tell_blind_spots = tell_blind_spots
+        self._lock = threading.Lock()
+        self._session: Session | None = None
 
     def read(self) -> Reading:
         """Return one consistent look at all queues of Celery executors.
 
         Raises:
             ConfigError: login refused, table or right missing; a retry cannot help.
-            Transient: no answer in time; a retry may help.
+            Transient: no answer in time, or from a server that became a standby; a retry may help.
         """
-        return to_reading(self._query(_STATEMENT))
+        with self._lock:
+            reading = to_reading(self._facts(), self._meaning)
+        if reading is None:
+            raise Transient("The queues could not be read from the database", why="it returned no row at all")
+        return reading
 
-    def check(self) -> None:
-        """See that the columns can be read; raises as :meth:`read` does."""
-        self._query(_SELECT_COLUMNS)
+    def schema(self) -> Schema:
+        """Return what is there and what can be read; raises as :meth:`read` does."""
+        with self._lock:
+            self._forget()
+            return self._answer(lambda: self._connected().schema)
 
-    def _query(self, statement: str) -> list[Any]:
-        with self._database.connect(options=self._options) as connection:
-            try:
-                return connection.execute(statement).fetchall()
-            except psycopg.ProgrammingError as err:
-                raise ConfigError(
-                    "The queues cannot be read from the database",
-                    why=_first_line(err),
-                    remedy="Point it at Airflow 3's database, migrated, and grant its user "
-                    "SELECT (state, queue, executor, hostname, queued_dttm) ON task_instance",
-                ) from err
-            except psycopg.Error as err:
-                raise Transient(
-                    "The queues could not be read from the database",
-                    why=_first_line(err),
-                    remedy="Nothing is changed until they can; look at the database's load if it lasts",
-                ) from err
+    def close(self) -> None:
+        """Close the connection; the next reading opens another."""
+        with self._lock:
+            self._forget()
+
+    def _facts(self) -> list[Fact]:
+        """Ask over the kept connection; when that broke, over a new one: the database may be well."""
+        was_kept = self._session is not None
+        try:
+            return self._answer(self._ask)
+        except _BrokenError:
+            if not was_kept:
+                raise
+        return self._answer(self._ask)
+
+    def _ask(self) -> list[Fact]:
+        session = self._connected()
+        try:
+            rows = session.connection.execute(session.statement).fetchall()
+        except _MOVED:
+            self._look(session)  # an upgrade changed the tables, or somebody the rights
+            rows = session.connection.execute(session.statement).fetchall()
+        facts = [Fact(*row) for row in rows]
+        _refuse_a_demoted_server(session, facts)
+        return facts
+
+    def _connected(self) -> Session:
+        now = self._clock.monotonic()
+        if self._session is None:
+            self._session = Session(self._database, options=self._options, now_seconds=now)
+            self._tell_blind_spots(blind_spots(self._session.schema))
+        elif now - self._session.looked_at_seconds >= _LOOK_AGAIN_SECONDS:
+            self._look(self._session)
+        return self._session
+
+    def _look(self, session: Session) -> None:
+        session.look(now_seconds=self._clock.monotonic())
+        self._tell_blind_spots(blind_spots(session.schema))
+
+    def _answer(self, ask: Callable[[], T]) -> T:
+        """Call it; whatever goes wrong closes the connection."""
+        try:
+            return ask()
+        except psycopg.ProgrammingError as err:
+            self._forget()
+            raise unreadable(_first_line(err)) from err
+        except psycopg.Error as err:
+            was_broken = self._session is not None and self._session.connection.broken
+            self._forget()
+            raise (_BrokenError if was_broken else Transient)(
+                "The queues could not be read from the database",
+                why=_first_line(err),
+                remedy="Nothing is changed until they can; look at the database's load if it lasts",
+            ) from err
+        except (Transient, ConfigError):
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
 
 
-def to_reading(rows: Iterable[Row]) -> Reading:
-    """Turn the statement's rows into a reading."""
-    taken_at: datetime | None = None
-    queues: dict[str, QueueDepth] = {}
-    for at, queue, state, host, tasks, oldest_age_seconds in rows:
-        taken_at = at.astimezone(UTC)
-        if state is None or tasks is None:
-            continue
-        name = queue or ""
-        depth = _depth(state, host or "", tasks, oldest_age_seconds)
-        queues[name] = queues.get(name, QueueDepth()).plus(depth)
-    if taken_at is None:
-        raise Transient("The queues could not be read from the database", why="it returned no row at all")
-    return Reading(taken_at=taken_at, queues=queues)
-
-
-def _depth(state: str, host: str, tasks: int, oldest_age_seconds: float | None) -> QueueDepth:
-    if state == "queued":
-        return QueueDepth(queued=tasks, oldest_queued_age_seconds=oldest_age_seconds)
-    hosts: Mapping[str, int] = {host: tasks}
-    if state == "running":
-        return QueueDepth(running=tasks, busy_hosts=hosts)
-    return QueueDepth(restarting=tasks, busy_hosts=hosts)
+def _refuse_a_demoted_server(session: Session, facts: list[Fact]) -> None:
+    """A server that was the writer and is a standby now has been failed over from: it knows the past only."""
+    is_replica = bool(facts) and facts[0].is_replica
+    if session.was_replica is False and is_replica:
+        raise _BrokenError(
+            "The queues could not be read from the database",
+            why="its server became a standby: it was failed over from",
+            remedy="The next look goes to whomever its name leads to then",
+        )
+    session.was_replica = is_replica
 
 
 def _first_line(err: psycopg.Error) -> str:
