@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+from dags_agent.checksums import Checksum, Whole, offered
 from dags_agent.cycle import Cycle
 from dags_agent.errors import SourceChanged
 from dags_agent.events import Events
@@ -58,7 +59,7 @@ def listing_of(files: dict[str, bytes]) -> Listing:
 @dataclass
 class FakeDownload(Download):
     content: bytes
-    md5: str | None
+    checksum: Checksum
     version_id: str | None = None
 
     async def read(self, size_bytes: int) -> bytes:
@@ -90,8 +91,8 @@ class FakeSource:
         content = self.objects.get(item.key)
         if content is None or etag_of(content) != item.etag:
             raise SourceChanged(f"Key {item.key!r} changed")
-        md5 = etag_of(content).strip('"')
-        yield FakeDownload(content=self.in_transit(item.key, content), md5=md5)
+        checksum = Whole(offered({"etag": etag_of(content)}).digests)
+        yield FakeDownload(content=self.in_transit(item.key, content), checksum=checksum)
 
 
 def unwell(_key: str) -> None:

@@ -1,38 +1,43 @@
 """Download many objects at once; each is verified before it counts.
 
-The length must be the listed one, and the MD5 the ETag, where that is one. The SHA-256 is kept.
+The length must be the listed one, and every checksum that S3 offers must agree. The SHA-256 is kept.
 
 Files go straight to their final name in the release being built, which nobody can see yet: a temporary
-name and a rename for each would cost two more round trips to EFS and gain nothing.
+name and a rename for each would cost two more round trips to EFS and gain nothing. Small objects are received
+whole and written by one call in a thread, while the next ones are being received; big ones are streamed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import TypeVar
 
 from dags_agent.errors import SourceChanged
 from dags_agent.listing import SourceObject
+from dags_agent.newfile import NewFile, NotBefore, write_new
 from dags_agent.source import Download, Source
 from dags_agent.threads import in_thread
 from sidecar.clock import Clock, Stop
 from sidecar.errors import Transient
 from sidecar.loop import backoff_seconds
 
+T = TypeVar("T")
+
 _ATTEMPTS = 3
 _BACKOFF_BASE_SECONDS = 0.2
 _BACKOFF_CAP_SECONDS = 5.0
-# One thread switch per chunk; memory is at most this times the concurrency.
+# Up to here an object is held in memory; what waits to be written is at most this times the concurrency.
+_SMALL_BYTES = 1 << 18
+# One thread switch per chunk of a big one; memory is at most this times the concurrency.
 _CHUNK_BYTES = 1 << 20
-_FILE_MODE = 0o644
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,16 @@ class Fetched:
     sha256: str
     version_id: str | None
     size_bytes: int
+    mtime_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Received:
+    """A small object, verified, not yet written."""
+
+    content: bytes
+    sha256: str
+    version_id: str | None
 
 
 class Fetcher:
@@ -49,7 +64,7 @@ class Fetcher:
 
     Args:
         source: where from.
-        concurrency: downloads in flight.
+        concurrency: downloads in flight, and files being written meanwhile.
         threads: where blocking file operations run; as many threads as ``concurrency``.
     """
 
@@ -75,6 +90,11 @@ class Fetcher:
     ) -> dict[str, Fetched]:
         """Write each object to its path below ``root``, whose directories exist.
 
+        Args:
+            objects: what to fetch.
+            root: of the tree.
+            mtime_seconds: no file's modification time is before it.
+
         Returns:
             What was fetched, by path.
 
@@ -85,101 +105,128 @@ class Fetcher:
         """
         queue = _interleaved(objects)
         done: dict[str, Fetched] = {}
+        not_before = NotBefore(second=mtime_seconds)
+        room = asyncio.Semaphore(self._concurrency)
 
-        async def work() -> None:
+        async def write(item: SourceObject, received: _Received) -> None:
+            try:
+                mtime = await in_thread(
+                    self._threads, write_new, root / item.path, received.content, not_before
+                )
+            finally:
+                room.release()
+            done[item.path] = Fetched(
+                sha256=received.sha256,
+                version_id=received.version_id,
+                size_bytes=len(received.content),
+                mtime_seconds=mtime,
+            )
+
+        async def work(group: asyncio.TaskGroup) -> None:
             for item in queue:
-                done[item.path] = await self._fetch_one(item, root / item.path, mtime_seconds)
+                if item.size_bytes > _SMALL_BYTES:
+                    done[item.path] = await self._stream(item, root / item.path, not_before)
+                    continue
+                received = await self._receive(item)
+                await room.acquire()
+                group.create_task(write(item, received))
 
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(self._concurrency, len(objects))):
-                    group.create_task(work())
+                    group.create_task(work(group))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         return done
 
-    async def _fetch_one(self, item: SourceObject, path: Path, mtime_seconds: int) -> Fetched:
-        attempt = 1
+    async def _receive(self, item: SourceObject) -> _Received:
+        async def attempt() -> _Received:
+            async with self._source.open(item) as download:
+                content = await _read(download, item.size_bytes + 1)
+                download.checksum.update(content)
+                _verify(item, len(content), download)
+            digest = hashlib.sha256(content).hexdigest()
+            return _Received(content=content, sha256=digest, version_id=download.version_id)
+
+        return await self._patiently(attempt)
+
+    async def _stream(self, item: SourceObject, path: Path, not_before: NotBefore) -> Fetched:
+        async def attempt() -> Fetched:
+            async with self._source.open(item) as download:
+                file = _Stream(path, download)
+                try:
+                    await in_thread(self._threads, file.file.create)
+                    while chunk := await _read(download, _CHUNK_BYTES):
+                        await in_thread(self._threads, file.take, chunk)
+                    _verify(item, file.size_bytes, download)
+                    mtime = await in_thread(self._threads, file.file.finish, not_before)
+                except BaseException:
+                    await in_thread(self._threads, file.file.abandon)
+                    raise
+            return Fetched(
+                sha256=file.sha256.hexdigest(),
+                version_id=download.version_id,
+                size_bytes=file.size_bytes,
+                mtime_seconds=mtime,
+            )
+
+        return await self._patiently(attempt)
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        number = 1
         while True:
             try:
-                return await self._attempt(item, path, mtime_seconds)
+                return await attempt()
             except SourceChanged:
                 raise
             except Transient:
-                if attempt == _ATTEMPTS:
+                if number == _ATTEMPTS:
                     raise
             pause = backoff_seconds(
-                attempt, base_seconds=_BACKOFF_BASE_SECONDS, cap_seconds=_BACKOFF_CAP_SECONDS, rng=self._rng
+                number, base_seconds=_BACKOFF_BASE_SECONDS, cap_seconds=_BACKOFF_CAP_SECONDS, rng=self._rng
             )
             await self._clock.wait(pause, self._stop.event)
-            attempt += 1
-
-    async def _attempt(self, item: SourceObject, path: Path, mtime_seconds: int) -> Fetched:
-        async with self._source.open(item) as download:
-            file = await in_thread(self._threads, _NewFile, path)
-            try:
-                while chunk := await _read_chunk(download):
-                    await in_thread(self._threads, file.write, chunk)
-                file.verify(item, download)
-                await in_thread(self._threads, file.finish, mtime_seconds)
-            except BaseException:
-                await in_thread(self._threads, file.abandon)
-                raise
-        return Fetched(
-            sha256=file.sha256.hexdigest(), version_id=download.version_id, size_bytes=file.size_bytes
-        )
+            number += 1
 
 
-class _NewFile:
-    """A file that did not exist before, hashed while it is written. One call at a time."""
+class _Stream:
+    """A big file, hashed in the thread that writes it."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = open(path, "xb", buffering=0, opener=_open_new)  # noqa: SIM115 - closed by finish or abandon
-        self._md5 = hashlib.md5(usedforsecurity=False)
+    def __init__(self, path: Path, download: Download) -> None:
+        self.file = NewFile(path)
         self.sha256 = hashlib.sha256()
         self.size_bytes = 0
+        self._checksum = download.checksum
 
-    def write(self, chunk: bytes) -> None:
-        """Append to it."""
-        self._md5.update(chunk)
+    def take(self, chunk: bytes) -> None:
+        """Hash and append."""
+        self._checksum.update(chunk)
         self.sha256.update(chunk)
         self.size_bytes += len(chunk)
-        rest = memoryview(chunk)
-        while rest:
-            rest = rest[self._file.write(rest) :]
-
-    def verify(self, item: SourceObject, download: Download) -> None:
-        """Raise Transient unless these are the listed object's bytes."""
-        if self.size_bytes != item.size_bytes:
-            raise _corrupt(item, f"{self.size_bytes} bytes came, {item.size_bytes} are listed")
-        if download.md5 is not None and self._md5.hexdigest() != download.md5:
-            raise _corrupt(item, "their MD5 is not the object's ETag")
-
-    def finish(self, mtime_seconds: int) -> None:
-        """Make it durable. On NFS the error of a write may come only with fsync or close."""
-        os.utime(self._file.fileno(), (mtime_seconds, mtime_seconds))
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-    def abandon(self) -> None:
-        """Leave the name free for another attempt."""
-        self._file.close()
-        self._path.unlink(missing_ok=True)
+        self.file.write(chunk)
 
 
-def _open_new(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE)
-
-
-async def _read_chunk(download: Download) -> bytes:
-    """Return one full chunk, or what is left; aiohttp hands out smaller pieces as they arrive."""
-    pieces: list[bytes] = []
-    wanted = _CHUNK_BYTES
-    while wanted and (piece := await download.read(wanted)):
+async def _read(download: Download, size_bytes: int) -> bytes:
+    """Return so many bytes, or what is left; a connection hands out smaller pieces as they arrive."""
+    piece = await download.read(size_bytes)
+    pieces = [piece]
+    wanted = size_bytes - len(piece)
+    while piece and wanted:
+        piece = await download.read(wanted)
         pieces.append(piece)
         wanted -= len(piece)
     return b"".join(pieces)
+
+
+def _verify(item: SourceObject, size_bytes: int, download: Download) -> None:
+    """Raise Transient unless these are the listed object's bytes."""
+    why = download.checksum.mismatch()
+    if size_bytes != item.size_bytes:
+        why = f"{size_bytes} bytes came, {item.size_bytes} are listed"
+    if why:
+        raise Transient(
+            f"The bytes of key {item.key!r} are not the listed ones", why=why, remedy="It is read again"
+        )
 
 
 def _interleaved(objects: Sequence[SourceObject]) -> Iterator[SourceObject]:
@@ -192,9 +239,3 @@ def _interleaved(objects: Sequence[SourceObject]) -> Iterator[SourceObject]:
         by_directory[item.path.rpartition("/")[0]].append(item)
     rounds = zip_longest(*by_directory.values())
     return (item for item in chain.from_iterable(rounds) if item is not None)
-
-
-def _corrupt(item: SourceObject, why: str) -> Transient:
-    return Transient(
-        f"The bytes of key {item.key!r} are not the listed ones", why=why, remedy="It is read again"
-    )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from dags_agent.cycle import Cycle
 from dags_agent.events import Events
 from dags_agent.keys import to_listing
 from dags_agent.layout import Layout
 from dags_agent.settings import DagsAgentSettings
-from dags_agent.source import connect
+from dags_agent.source import Source, connect
 from sidecar.app import Finding, Runtime
 from sidecar.errors import EXIT_OK, SidecarError, Transient
 from sidecar.loop import Pace
@@ -58,7 +58,7 @@ class Agent:
     @asynccontextmanager
     async def _cycle(self) -> AsyncIterator[Cycle]:
         settings, runtime = self._settings, self._runtime
-        async with connect(runtime.aws, settings.source_url, connections=settings.max_concurrency) as source:
+        async with connect_source(runtime, settings, connections=settings.max_concurrency) as source:
             cycle = Cycle(settings, runtime, source, self._events)
             try:
                 yield cycle
@@ -68,7 +68,7 @@ class Agent:
     async def _check_source(self) -> AsyncIterator[Finding]:
         settings = self._settings
         what = f"source {settings.source}"
-        async with connect(self._runtime.aws, settings.source_url, connections=1) as source:
+        async with connect_source(self._runtime, settings, connections=1) as source:
             try:
                 listing = to_listing(
                     await source.list(),
@@ -116,6 +116,21 @@ class Agent:
         except SidecarError as err:
             return _problem(what, err)
         return Finding(what=what, verdict="ok", why=f"live release: {live or 'none yet'}")
+
+
+def connect_source(
+    runtime: Runtime, settings: DagsAgentSettings, *, connections: int
+) -> AbstractAsyncContextManager[Source]:
+    """Open the source that the settings name; see :func:`dags_agent.source.connect`."""
+    return connect(
+        runtime.aws,
+        settings.source_url,
+        connections=connections,
+        clock=runtime.clock,
+        stop=runtime.stop,
+        rng=runtime.rng,
+        client=settings.s3_client,
+    )
 
 
 def _problem(what: str, err: SidecarError) -> Finding:

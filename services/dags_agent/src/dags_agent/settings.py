@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from dags_agent.globs import refuse_unusable
+from dags_agent.ownership import Owner
 from sidecar.settings import JsonList, SidecarSettings
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
@@ -62,11 +63,35 @@ class DagsAgentSettings(SidecarSettings):
         default="release",
         description=(
             "`release`: whole releases behind the symlink `current`; "
-            "`in_place` is not available in this version"
+            "`in_place`: the target itself is the plain directory, see the README for what that cannot promise"
         ),
     )
     events_queue_url: str | None = Field(
-        default=None, description="SQS queue with S3 event notifications; not available in this version"
+        default=None,
+        description="SQS queue with S3 event notifications (direct, through SNS or EventBridge) that wake a pass",
+    )
+    quiet_seconds: float = Field(
+        default=0.5,
+        ge=0,
+        description="A pass begins when no event came for so long: an upload is one release",
+    )
+    quiet_max_seconds: float = Field(
+        default=30.0, gt=0, description="Events that never pause are not waited for longer than this"
+    )
+    settle_seconds: float = Field(
+        default=2.0,
+        ge=0,
+        description=(
+            "A listing whose newest object is younger is listed again after this time and must be the same; "
+            "0 publishes at once"
+        ),
+    )
+    marker: str | None = Field(
+        default=None,
+        description=(
+            "Key below the source that a deployer writes last, e.g. `_release.json`: nothing is published "
+            "before it changed; it is no file of the release"
+        ),
     )
     keep_releases: int = Field(
         default=3, ge=1, description="How many of the newest releases are kept, the live one included"
@@ -92,6 +117,54 @@ class DagsAgentSettings(SidecarSettings):
     validate: Literal["off", "compile"] = Field(  # type: ignore[assignment]  # see the filter above
         default="off", description="`compile`: publish only when every changed `.py` compiles"
     )
+    validate_timeout_seconds: float = Field(
+        default=60.0, gt=0, description="A file that takes the compiler longer is refused as broken"
+    )
+    unsafe_keys: Literal["skip", "refuse"] = Field(
+        default="skip",
+        description=(
+            "A key that cannot become a file: `skip` leaves it out, tells, and publishes the rest; "
+            "`refuse` publishes nothing"
+        ),
+    )
+    max_file_bytes: int = Field(
+        default=1 << 28, ge=1, description="A larger object is left out, told, and the rest published"
+    )
+    max_files: int = Field(
+        default=200_000, ge=1, description="A listing with more is refused: more often a wrong prefix"
+    )
+    verify_interval_seconds: float = Field(
+        default=3600.0,
+        ge=0,
+        description="How often the bytes of the live release are hashed again, besides at start; 0 never",
+    )
+    verify_mib_per_second: float = Field(
+        default=8.0, gt=0, description="How fast at most; each file counts as 64 KiB more than it has"
+    )
+    stale_after_seconds: float = Field(
+        default=900.0,
+        ge=0,
+        description="Unready when S3 has something for so long that a guard or another agent keeps back; 0 never",
+    )
+    writer_lease_seconds: float = Field(
+        default=30.0, ge=1, description="A publishing agent that is silent for so long is taken over"
+    )
+    owner: str = Field(
+        default="50000:0",
+        description="`uid:gid` of what is published, when the agent is root; the default is the Airflow image's user",
+    )
+    umask: str = Field(
+        default="0022",
+        pattern="^0?[0-7]{3}$",
+        description="Octal; 0002 makes what is published group-writable",
+    )
+    s3_client: Literal["native", "botocore"] = Field(
+        default="native",
+        description=(
+            "`native`: our own list and get, a tenth of the CPU; `botocore`: the AWS SDK for these too. "
+            "Behind a proxy, and for directory buckets, the SDK is taken anyway"
+        ),
+    )
     max_concurrency: int = Field(
         default=32, ge=1, le=256, description="Downloads, and file operations, in flight at once"
     )
@@ -110,19 +183,25 @@ class DagsAgentSettings(SidecarSettings):
         refuse_unusable(patterns)
         return patterns
 
-    @field_validator("publish")
+    @field_validator("owner")
     @classmethod
-    def _publish_is_available(cls, mode: str) -> str:
-        if mode == "in_place":
-            raise ValueError("in_place is not available in this version; use release")
-        return mode
+    def _owner_is_two_numbers(cls, text: str) -> str:
+        Owner.parse(text)
+        return text
+
+    @field_validator("marker")
+    @classmethod
+    def _marker_is_a_key(cls, key: str | None) -> str | None:
+        if key is not None and (key.startswith("/") or key.endswith("/")):
+            raise ValueError("must be a key below the source, like _release.json")
+        return key or None
 
     @field_validator("events_queue_url")
     @classmethod
-    def _events_are_available(cls, url: str | None) -> str | None:
-        if url:
-            raise ValueError("is not available in this version; unset it, the timer finds every change")
-        return url
+    def _queue_is_a_url(cls, url: str | None) -> str | None:
+        if url and not url.startswith(("https://", "http://")):
+            raise ValueError("must be the queue's URL, https://sqs.<region>.amazonaws.com/<account>/<name>")
+        return url or None
 
     @property
     def source_url(self) -> SourceUrl:
