@@ -34,7 +34,7 @@ class View:
 
     @property
     def expected_tasks(self) -> int:
-        """The slots that are needed for what is there, and for what comes before a worker ordered now would run.
+        """The slots that are needed for what is there, and comes before a worker ordered now would run.
 
         Tasks that are there need one at least, however soon they are expected to end.
         """

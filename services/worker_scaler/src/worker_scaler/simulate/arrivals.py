@@ -29,7 +29,7 @@ def cron_workload(dags: Sequence[Dag], *, seed: int, days: float) -> Workload:
     runs: list[DagRun] = []
     past: list[DagRun] = []
     for index, dag in enumerate(dags):
-        period = dice.choices(hours, PERIOD_SHARES.values())[0] * HOUR
+        period = dice.choices(hours, tuple(PERIOD_SHARES.values()))[0] * HOUR
         minute = 0 if dice.random() < MINUTE_ZERO_SHARE else dice.randrange(5, 60, 5)
         at = dice.randrange(period // HOUR) * HOUR + minute * 60 - PAST_DAYS * DAY
         while at < days * DAY:

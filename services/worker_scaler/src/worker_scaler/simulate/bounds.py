@@ -69,4 +69,4 @@ def _steps(workload: Workload, run: DagRun) -> Iterator[tuple[float, int]]:
             begins[child] = max(begins[child], ends)
             missing[child] -= 1
             if not missing[child]:
-                order.append(child)  # noqa: B909 - the list is the queue of this walk
+                order.append(child)

@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 PROVISIONING_SHARE = 0.2
 """Of the start latency: the network interface. Then the image is pulled, and Fargate's bill begins."""
@@ -54,7 +55,7 @@ class Task:
     polls_until: float = -math.inf
     place: int = -1
     version: int = 0
-    running: dict[object, float] = field(default_factory=dict)
+    running: dict[Any, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,6 @@ class Service:
         slots: tasks per worker.
         will_start: told of a task that becomes RUNNING at ``task.due_at``.
         stops: told of a running task that got SIGTERM.
-        changes: told of each change of the desired count, with the count before.
     """
 
     def __init__(

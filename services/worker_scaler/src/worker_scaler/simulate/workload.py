@@ -23,15 +23,15 @@ class Dag:
         seconds: how long each task runs, by task index.
         children: the tasks that wait for each task.
         parents: how many tasks each task waits for.
-        stage: the longest chain of tasks before each task. It stands for Airflow's ``task_id``: the tasks of a
-            stage are the mapped instances of one task, so a history by ``task_id`` knows only their mixture.
+        task_ids: what Airflow calls each task. The tasks of a workflow's stage (the longest chain before them) are
+            taken for the mapped instances of one task, so a history by ``task_id`` knows only their mixture.
     """
 
     name: str
     seconds: tuple[float, ...]
     children: tuple[tuple[int, ...], ...]
     parents: tuple[int, ...]
-    stage: tuple[int, ...]
+    task_ids: tuple[str, ...]
 
     @property
     def roots(self) -> tuple[int, ...]:
@@ -76,8 +76,13 @@ class Workload:
     description: str
 
 
-def make_dag(name: str, seconds: Sequence[float], parents: Sequence[Sequence[int]]) -> Dag:
-    """Build a DAG from each task's parents.
+def make_dag(
+    name: str,
+    seconds: Sequence[float],
+    parents: Sequence[Sequence[int]],
+    task_ids: Sequence[str] = (),
+) -> Dag:
+    """Build a DAG from each task's parents; without task ids a task is called after its stage.
 
     Raises:
         ConfigError: the tasks wait for each other in a circle, or for one that does not exist.
@@ -97,7 +102,7 @@ def make_dag(name: str, seconds: Sequence[float], parents: Sequence[Sequence[int
             stage[child] = max(stage[child], stage[task] + 1)
             missing[child] -= 1
             if missing[child] == 0:
-                order.append(child)  # noqa: B909 - the list is the queue of this walk
+                order.append(child)
     if len(order) < len(seconds):
         raise _broken(name, "its tasks wait for each other in a circle")
     return Dag(
@@ -105,12 +110,12 @@ def make_dag(name: str, seconds: Sequence[float], parents: Sequence[Sequence[int
         seconds=tuple(seconds),
         children=tuple(map(tuple, children)),
         parents=tuple(len(waits_for) for waits_for in parents),
-        stage=tuple(stage),
+        task_ids=tuple(task_ids or (f"stage_{number}" for number in stage)),
     )
 
 
 def read_workflows(path: Path) -> tuple[Dag, ...]:
-    """Read a file of workflows, ``{"workflows": [{"name", "tasks": [[seconds, [parents]], …]}, …]}``, maybe gzipped.
+    """Read a file of workflows, maybe gzipped: ``{"workflows": [{"name", "tasks": [[seconds, [parents]], …]}]}``.
 
     Raises:
         ConfigError: it cannot be read, or is something else.

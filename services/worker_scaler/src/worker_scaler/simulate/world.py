@@ -4,8 +4,8 @@ An event queue and nothing else moves the time, so days pass in seconds. What is
 played here, because it decides what scaling costs:
 
 - A poll brings up to ten messages, and which worker's poll comes next is chance: work spreads over workers.
-- A worker that is told to stop ends its tasks; what is not ended after the stop timeout is killed, and Airflow
-  runs it again once it misses the heartbeats.
+- A worker that is told to stop ends its tasks; what is not ended after the stop timeout is killed, and
+  Airflow runs it again once it misses the heartbeats.
 - The database says ``queued`` until a worker has reported the task.
 - A cordoned worker's open poll may still bring messages until it returns.
 """
@@ -17,7 +17,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Protocol, TypeAlias
 
@@ -29,7 +29,7 @@ POLL_MESSAGES = 10
 """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html"""
 POLL_SECONDS = 10.0  # kombu's wait_time_seconds: how long an open poll lasts
 STOP_TIMEOUT_SECONDS = 120.0
-"""https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html: Fargate's most."""
+"""Fargate's most: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html"""
 HEARTBEAT_TIMEOUT_SECONDS = 300.0
 """``[scheduler] task_instance_heartbeat_timeout``: when Airflow gives up a killed task and runs it again."""
 REPORT_SECONDS = 1.5  # from a message's receipt to ``running`` with a host name in the database: 1 to 3 s
@@ -84,7 +84,7 @@ class Terms:
 
     tasks_per_worker: int = 16
     tick_seconds: float = 10.0
-    latency: StartLatency = StartLatency()
+    latency: StartLatency = field(default_factory=StartLatency)
 
 
 class World:

@@ -1,0 +1,93 @@
+"""What Airflow's database would tell of the simulated past: finished tasks, and the next runs of each DAG.
+
+Only what has happened is learnt: the runs of the time before, and the tasks that the world has finished.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable
+
+from worker_scaler.history import QUANTILES, Durations, History, NextRun, TaskName
+from worker_scaler.simulate.moments import moment
+from worker_scaler.simulate.workload import Dag
+from worker_scaler.simulate.world import World
+
+QUEUE = "default"
+REMEMBERED_RUNS = 500
+
+
+class SimulatedPast:
+    """Implements the scaler's ``Past`` port on a world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._samples: dict[TaskName, list[float]] = defaultdict(list)
+        self._durations: dict[TaskName, Durations] = {}
+        self._first: dict[str, Dag] = {}
+        self._begins: dict[str, list[float]] = defaultdict(list)
+        self._learnt_runs = 0
+        dags = world.workload.dags
+        for run in world.workload.past:
+            self._first[dags[run.dag].name] = dags[run.dag]
+            for task, seconds in enumerate(run.seconds):
+                self._samples[_name(dags[run.dag], task)].append(seconds)
+        for run in world.workload.runs:
+            if run.is_scheduled:
+                self._begins[dags[run.dag].name].append(run.at_seconds)
+        self._digest(self._samples)
+
+    def read(self) -> History:
+        """Return what is known now."""
+        self._learn()
+        return History(
+            taken_at=moment(self._world.now), durations=dict(self._durations), next_runs=self._next_runs()
+        )
+
+    def _learn(self) -> None:
+        world = self._world
+        changed = set()
+        for progress, task, seconds in world.finished:
+            name = _name(progress.dag, task)
+            samples = self._samples[name]
+            samples.append(seconds)
+            del samples[:-REMEMBERED_RUNS]
+            changed.add(name)
+        world.finished.clear()
+        self._digest(changed)
+        runs = world.workload.runs
+        while self._learnt_runs < len(runs) and runs[self._learnt_runs].at_seconds < world.now:
+            dag = world.workload.dags[runs[self._learnt_runs].dag]
+            self._first[dag.name] = dag
+            self._learnt_runs += 1
+
+    def _digest(self, names: Iterable[TaskName]) -> None:
+        for name in names:
+            ordered = sorted(self._samples[name])
+            last = len(ordered) - 1
+            self._durations[name] = Durations(
+                samples=len(ordered), seconds=tuple(ordered[round(share * last)] for share in QUANTILES)
+            )
+
+    def _next_runs(self) -> tuple[NextRun, ...]:
+        found = []
+        for name, begins in self._begins.items():
+            place = bisect_right(begins, self._world.now)
+            if place < len(begins) and name in self._first:
+                dag = self._first[name]
+                roots = dag.roots
+                found.append(
+                    NextRun(
+                        dag_id=name,
+                        at=moment(begins[place]),
+                        width={QUEUE: len(roots)},
+                        width_max={QUEUE: len(roots)},
+                        first_tasks=tuple(sorted({dag.task_ids[task] for task in roots})),
+                    )
+                )
+        return tuple(sorted(found, key=lambda run: run.at))
+
+
+def _name(dag: Dag, task: int) -> TaskName:
+    return TaskName(dag_id=dag.name, task_id=dag.task_ids[task])
