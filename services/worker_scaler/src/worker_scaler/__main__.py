@@ -8,15 +8,15 @@ from collections.abc import AsyncIterator
 from sidecar import cli
 from sidecar.app import Finding, Runtime, Sidecar
 from sidecar.loop import Pace
-from sidecar.postgres import Database
+from worker_scaler.commands import GRANT_SQL, TRACE
 from worker_scaler.cycle import Cycle
 from worker_scaler.doctor import Doctor
 from worker_scaler.dry_run import DryRunServices
 from worker_scaler.ecs import EcsServices
 from worker_scaler.events import Events
 from worker_scaler.explain import Explanations
-from worker_scaler.iam_login import IamLogin
 from worker_scaler.settings import WorkerScalerSettings
+from worker_scaler.sources.build import database_of
 from worker_scaler.sources.database import DatabaseSource
 
 # ECS answers in well under a second; a tick that waits longer is worth less than the next one.
@@ -31,13 +31,9 @@ class WorkerScaler:
         fleets = [settings.fleet(given) for given in settings.fleets]
         config = runtime.aws.config(read_timeout_seconds=_READ_TIMEOUT_SECONDS)
         services = EcsServices(runtime.aws.session.client("ecs", config=config))
-        url = settings.database_url.get_secret_value() if settings.database_url else None
-        secret = runtime.secret(literal=url, secret_id=settings.database_secret_id)
-        if settings.database_iam_auth:
-            secret = IamLogin(secret, aws=runtime.aws)
         events = Events(runtime.telemetry, (fleet.name for fleet in fleets))
         source = DatabaseSource(
-            Database(secret, application_name="airflow-ecs-worker-scaler"),
+            database_of(settings, runtime),
             statement_timeout_seconds=settings.statement_timeout_seconds,
             meaning=settings.meaning(),
             clock=runtime.clock,
@@ -84,6 +80,7 @@ SIDECAR = Sidecar(
     summary="Sets the desired count of Celery-worker ECS services from Airflow's queue depth.",
     settings=WorkerScalerSettings,
     wire=WorkerScaler,
+    commands=(GRANT_SQL, TRACE),
     can_dry_run=True,
 )
 

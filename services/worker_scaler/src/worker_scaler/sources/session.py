@@ -7,11 +7,10 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from sidecar.errors import ConfigError
+from sidecar.errors import ConfigError, Transient
 from sidecar.postgres import Database
 from worker_scaler.sources.schema import REQUIRED, WANTED, Schema, grants
 from worker_scaler.sources.statement import statement
-
 
 _LOOK: LiteralString = """
 SELECT c.relname, a.attname, pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT')
@@ -53,6 +52,21 @@ class Session:
     def close(self) -> None:
         """Close the connection. Idempotent."""
         self._stack.close()
+
+
+def schema_of(database: Database) -> Schema:
+    """Return what is there and what can be read, also when that is too little for a reading.
+
+    Raises:
+        ConfigError: login refused.
+        Transient: the server does not answer; a retry may help.
+    """
+    with database.connect() as connection:
+        try:
+            return detect(connection)
+        except psycopg.Error as err:
+            why = str(err).strip().partition("\n")[0]
+            raise Transient("The tables of the database could not be looked at", why=why) from err
 
 
 def refuse_unless_readable(schema: Schema) -> None:

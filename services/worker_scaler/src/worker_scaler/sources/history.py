@@ -1,0 +1,152 @@
+"""The past and the runs to come, from Airflow's own tables: read every few minutes, beside the ticks.
+
+Bounded by the DAG runs of the last days, so that the index on (dag_id, run_id) serves it however long the
+history is; a statement_timeout of its own ends it where that is still too much.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
+
+import psycopg
+
+from sidecar.errors import Transient
+from worker_scaler.history import QUANTILES, Durations, History, NextRun, TaskName
+from worker_scaler.sources.session import detect
+
+if TYPE_CHECKING:
+    from sidecar.postgres import Database
+    from worker_scaler.sources.schema import Schema
+
+_Widths: TypeAlias = dict[str, tuple[dict[str, int], dict[str, int]]]
+
+_STATEMENT_TIMEOUT_MILLISECONDS = 30_000
+_TASK_COLUMNS = ("dag_id", "task_id", "run_id", "state", "duration", "queue", "executor", "queued_dttm")
+_RUN_COLUMNS = ("dag_id", "run_id", "run_type", "state", "start_date")
+
+_DURATIONS: LiteralString = """
+SELECT t.dag_id, t.task_id, count(*),
+       percentile_cont(%(quantiles)s::float8[]) WITHIN GROUP (ORDER BY t.duration)
+FROM dag_run r JOIN task_instance t USING (dag_id, run_id)
+WHERE r.start_date > now() - %(days)s * interval '1 day' AND t.state = 'success' AND t.duration >= 0
+GROUP BY t.dag_id, t.task_id
+"""
+
+# The first stage: what became ready within 15 s of the run's first task. Without scheduled_dttm (before
+# Airflow 3) it is the first to be queued, which a full pool spreads.
+_RECENT: LiteralString = """
+WITH recent AS (
+  SELECT dag_id, run_id FROM (
+    SELECT dag_id, run_id, row_number() OVER (PARTITION BY dag_id ORDER BY start_date DESC) AS place
+    FROM dag_run
+    WHERE run_type = 'scheduled' AND start_date > now() - %(days)s * interval '1 day'
+      AND state IN ('success', 'failed')
+  ) AS numbered WHERE place <= 20
+), ready AS (
+"""
+
+_WIDTH: LiteralString = """
+), first AS (
+  SELECT dag_id, run_id, min(at) AS at FROM ready GROUP BY 1, 2
+), width AS (
+  SELECT dag_id, run_id, queue, count(*) AS tasks FROM ready JOIN first USING (dag_id, run_id)
+  WHERE ready.at <= first.at + interval '15 seconds' GROUP BY 1, 2, 3
+)
+SELECT dag_id, queue, percentile_disc(0.5) WITHIN GROUP (ORDER BY tasks), max(tasks) FROM width GROUP BY 1, 2
+"""
+
+_READY_SCHEDULED: LiteralString = """
+SELECT dag_id, run_id, coalesce(t.queue, '') AS queue, t.scheduled_dttm AS at
+FROM recent JOIN task_instance t USING (dag_id, run_id) WHERE t.scheduled_dttm IS NOT NULL
+"""
+
+_READY_QUEUED: LiteralString = """
+SELECT dag_id, run_id, coalesce(t.queue, '') AS queue, t.queued_dttm AS at
+FROM recent JOIN task_instance t USING (dag_id, run_id) WHERE t.queued_dttm IS NOT NULL
+"""
+
+_NEXT_RUNS: LiteralString = """
+SELECT dag_id, next_dagrun_create_after FROM dag
+WHERE NOT is_paused AND next_dagrun_create_after > now() - interval '10 minutes'
+  AND next_dagrun_create_after < now() + interval '1 day'
+"""
+
+
+class DatabaseHistory:
+    """Reads the history. Blocking: call it in a thread. Every part that the role may not read stays empty.
+
+    Args:
+        database: Airflow's.
+        days: how far back runs are looked at.
+    """
+
+    def __init__(self, database: Database, *, days: int) -> None:
+        self._database = database
+        self._values: dict[str, Any] = {"days": days, "quantiles": list(QUANTILES)}
+
+    def read(self, known: History | None = None) -> History:
+        """Return the history.
+
+        Args:
+            known: an earlier answer: then only the next runs are read again, which costs next to nothing.
+
+        Raises:
+            ConfigError: login refused.
+            Transient: no answer in time; a retry may help.
+        """
+        options = f"-c statement_timeout={_STATEMENT_TIMEOUT_MILLISECONDS}"
+        with self._database.connect(options=options) as connection:
+            try:
+                return self._read(connection, known)
+            except psycopg.Error as err:
+                raise Transient(
+                    "The history of the tasks could not be read",
+                    why=str(err).strip().partition("\n")[0],
+                    remedy="Decisions go on without predictions",
+                ) from err
+
+    def _read(self, connection: psycopg.Connection[Any], known: History | None) -> History:
+        schema = detect(connection)
+        durations, widths = (known.durations, _widths_of(known)) if known else self._past(connection, schema)
+        runs: list[tuple[str, datetime]] = []
+        if schema.can_read("dag", ("dag_id", "is_paused", "next_dagrun_create_after")):
+            runs = connection.execute(_next_runs(schema)).fetchall()
+        row = connection.execute("SELECT now()").fetchone()
+        planned = (
+            NextRun(dag_id=dag_id, at=at.astimezone(UTC), width=medians, width_max=most)
+            for dag_id, at in runs
+            for medians, most in (widths.get(dag_id, ({}, {})),)
+        )
+        return History(
+            taken_at=row[0].astimezone(UTC) if row else None,
+            durations=durations,
+            next_runs=tuple(sorted(planned, key=lambda run: run.at)),
+        )
+
+    def _past(
+        self, connection: psycopg.Connection[Any], schema: Schema
+    ) -> tuple[dict[TaskName, Durations], _Widths]:
+        if not (schema.can_read("dag_run", _RUN_COLUMNS) and schema.can_read("task_instance", _TASK_COLUMNS)):
+            return {}, {}
+        durations = {
+            TaskName(dag_id=dag_id, task_id=task_id): Durations(samples=samples, seconds=tuple(seconds))
+            for dag_id, task_id, samples, seconds in connection.execute(_DURATIONS, self._values)
+        }
+        has_ready_time = schema.can_read("task_instance", ("scheduled_dttm",))
+        ready = _READY_SCHEDULED if has_ready_time else _READY_QUEUED
+        widths: _Widths = {}
+        for dag_id, queue, median, most in connection.execute(_RECENT + ready + _WIDTH, self._values):
+            medians, mosts = widths.setdefault(dag_id, ({}, {}))
+            medians[queue], mosts[queue] = median, most
+        return durations, widths
+
+
+def _widths_of(known: History) -> _Widths:
+    return {run.dag_id: (dict(run.width), dict(run.width_max)) for run in known.next_runs}
+
+
+def _next_runs(schema: Schema) -> LiteralString:
+    if schema.can_read("dag", ("is_stale",)):
+        return _NEXT_RUNS + " AND NOT is_stale"
+    return _NEXT_RUNS + " AND is_active" if schema.can_read("dag", ("is_active",)) else _NEXT_RUNS
