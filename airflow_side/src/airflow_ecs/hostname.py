@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import socket
+import sys
 import threading
 import urllib.request
 from typing import Any
@@ -35,6 +36,16 @@ def get_task_ip() -> str:
     ``airflow.utils.net.get_host_ip_address`` finds, and a warning says so. Never raises for either reason.
     """
     return _task_ip()
+
+
+def as_airflow_has_it() -> str:
+    """The name under which Airflow records this process in ``task_instance.hostname``.
+
+    That is what ``[core] hostname_callable`` says where Airflow is loaded already, as in its own Celery
+    worker; elsewhere it is :func:`get_task_ip`.
+    """
+    net = sys.modules.get("airflow.utils.net")
+    return get_task_ip() if net is None else str(net.get_hostname())
 
 
 @functools.cache
