@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dags_agent import cycle, publish
+from dags_agent import build, cycle
 from dags_agent.layout import Layout
 from dags_agent.state import read_hold
 from dags_agent.threads import in_thread
@@ -165,18 +165,18 @@ async def test_a_look_at_a_hung_mount_does_not_outlast_the_deadline(
 async def test_one_link_that_fails_does_not_leave_the_others_running(
     agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agent.source.set({f"{number}.py": b"V = 1\n" for number in range(4)} | {"a.py": b"V = 1\n"})
+    agent.source.set({f"{number}/x.py": b"V = 1\n" for number in range(4)} | {"a.py": b"V = 1\n"})
     await agent.cycle.sync()
     agent.source.set(agent_files := agent.files() | {"a.py": b"V = 2\n"})
-    share = Slow(publish._share)
+    share = Slow(build._share)
 
-    def share_or_fail(old: Path, new: Path, file: object) -> object:
-        if old.name == "0.py":
+    def share_or_fail(old: str, new: str, file: object) -> object:
+        if old.endswith("/0/x.py"):
             return share(old, new, file)
         assert share.entered.wait(DEADLINE_SECONDS)
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(publish, "_share", share_or_fail)
+    monkeypatch.setattr(build, "_share", share_or_fail)
     async with asyncio.TaskGroup() as group:
         failing = group.create_task(_outcome(agent))
         assert await asyncio.to_thread(share.entered.wait, DEADLINE_SECONDS)

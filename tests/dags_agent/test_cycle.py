@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from dags_agent import publish
 from dags_agent.errors import Fenced, Reason, Refused
 from dags_agent.layout import Layout
 from dags_agent.manifest import Manifest
@@ -399,7 +398,14 @@ async def test_an_unchanged_file_swapped_for_a_symlink_is_fetched_not_followed(s
 async def test_a_file_with_as_many_links_as_efs_allows_is_copied(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "_LINKS_MAX", 3)
+    link = os.link
+
+    def link_three_times(old: str, new: str, *, follow_symlinks: bool) -> None:
+        if Path(old).stat().st_nlink == 3:
+            raise OSError(errno.EMLINK, "Too many links")
+        link(old, new, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(os, "link", link_three_times)
     agent = start(keep_releases=9)
     for version in range(5):
         agent.source.set(ONE | {"a.py": f"V = {version}\n".encode()})
