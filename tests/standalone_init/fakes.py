@@ -1,7 +1,7 @@
 """An Airflow that fits in one file, for the tests of standalone_init.
 
 It has revisions to be read, and a ``db migrate`` that takes Airflow's lock and commits revision by revision,
-as the real one does. Its package raises when it is imported: nobody may.
+as the real one does. Its package raises when it is imported, but by who asks for its model: nobody else may.
 
 Behaviour is told by the file ``behaviour`` beside it: ``works``, ``lies`` (exit 0, nothing done), ``fails``,
 ``hangs`` (until ``release`` is there), ``dies_before_stamp`` (tables made, then killed), ``dies_at_<n>``
@@ -76,6 +76,24 @@ with psycopg.connect(url.replace("+psycopg2", ""), autocommit=True) as connectio
 """
 
 
+_ONLY_FOR_ITS_MODEL = """import sys
+if not sys.argv[0].endswith("model_probe.py"):
+    raise AssertionError("Airflow was imported")
+"""
+
+_MODEL = """from types import SimpleNamespace as Thing
+TABLES = ("dag", "dag_run", "task_instance", "connection", "job", "log", "variable", "xcom")
+
+
+def table(name, column):
+    return Thing(name=name, columns=[Thing(name=column)])
+
+
+tables = {name: table(name, "id") for name in TABLES} | {"slot_pool": table("slot_pool", "pool")}
+Base = Thing(metadata=Thing(tables=tables))
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class FakeAirflow:
     """An installed fake.
@@ -102,7 +120,10 @@ def install(home: Path) -> FakeAirflow:
     """Make a fake Airflow under ``home``."""
     versions = home / "site/airflow/migrations/versions"
     versions.mkdir(parents=True)
-    (home / "site/airflow/__init__.py").write_text("raise AssertionError('Airflow was imported')\n")
+    (home / "site/airflow/__init__.py").write_text(_ONLY_FOR_ITS_MODEL)
+    (home / "site/airflow/models").mkdir()
+    (home / "site/airflow/models/__init__.py").write_text("def import_all_models():\n    pass\n")
+    (home / "site/airflow/models/base.py").write_text(_MODEL)
     below = None
     for revision in REVISIONS:
         (versions / f"{revision}.py").write_text(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.clock import SystemClock
 from sidecar.errors import ConfigError
 from standalone_init.airflow_cli import AirflowCli
 from standalone_init.airflow_config import AirflowConfig
@@ -18,7 +17,7 @@ SIMPLE = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAut
 
 
 def cli(airflow: FakeAirflow, command: str = "airflow", python: Path | None = None) -> AirflowCli:
-    return AirflowCli(command=command, python=python, environ=airflow.variables, clock=SystemClock())
+    return AirflowCli(command=command, python=python, environ=airflow.variables)
 
 
 def test_version_and_revisions_are_read_without_importing_airflow(airflow: FakeAirflow) -> None:

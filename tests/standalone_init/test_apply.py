@@ -50,7 +50,7 @@ def outcomes(url: str) -> list[str]:
 def stamp(url: str, revision: str) -> None:
     sql(
         url,
-        "CREATE TABLE dag (); CREATE TABLE dag_run (); CREATE TABLE task_instance ();"
+        "CREATE TABLE dag (id int); CREATE TABLE dag_run (id int); CREATE TABLE task_instance (id int);"
         f"CREATE TABLE alembic_version AS SELECT '{revision}' AS version_num",
     )
 
@@ -61,7 +61,7 @@ def migrating_by_hand(url: str) -> Iterator[psycopg.Connection[object]]:
     with psycopg.connect(url, autocommit=True, application_name="a colleague's shell") as connection:
         connection.execute("SELECT pg_advisory_lock(1)")
         for table in ("dag", "dag_run", "task_instance", "connection", "job", "log", "variable", "xcom"):
-            connection.execute(f"CREATE TABLE {table} ()".encode())
+            connection.execute(f"CREATE TABLE {table} (id int)".encode())
         yield connection
 
 
@@ -299,7 +299,7 @@ def test_a_migration_killed_after_any_revision_is_continued(
     stamp(database, REVISIONS[0])
     sql(database, "CREATE TABLE slot_pool (pool text UNIQUE)")
     for table in ("connection", "job", "log", "variable", "xcom"):
-        sql(database, f"CREATE TABLE {table} ()")
+        sql(database, f"CREATE TABLE {table} (id int)")
     airflow.behaves(how)
     assert standalone_init("apply").code == 70
 
@@ -307,6 +307,18 @@ def test_a_migration_killed_after_any_revision_is_continued(
 
     assert standalone_init("apply").code == 0
     assert head(database) == REVISIONS[-1]
+
+
+def test_a_stamp_that_lies_is_found_by_its_columns(
+    standalone_init: Run, airflow: FakeAirflow, database: str
+) -> None:
+    assert standalone_init("apply").code == 0
+    sql(database, "ALTER TABLE xcom DROP COLUMN id")
+
+    done = standalone_init("verify")
+
+    assert done.code == 76
+    assert "the database is stamped as current and lacks xcom.id" in done.out
 
 
 def test_a_first_migration_killed_before_its_stamp_is_told_from_a_lost_stamp(

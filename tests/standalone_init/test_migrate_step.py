@@ -9,9 +9,9 @@ import pytest
 
 from sidecar.clock import SystemClock
 from sidecar.telemetry import Telemetry
-from standalone_init.airflow_cli import Ended
 from standalone_init.errors import MigrationFailed, TryAgain
 from standalone_init.events import Events
+from standalone_init.migration import Ended
 from standalone_init.state import DatabaseState, StateClass
 from standalone_init.steps.migrate import migrate
 from standalone_init.watch import Blocker

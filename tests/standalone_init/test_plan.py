@@ -19,6 +19,7 @@ from sidecar.testing.replay import run_every_prefix
 from standalone_init.airflow_cli import AirflowCli
 from standalone_init.database import AirflowDatabase
 from standalone_init.errors import DatabaseAhead
+from standalone_init.migration import Migration, Patience
 from standalone_init.plan import (
     Admin,
     Directory,
@@ -134,15 +135,14 @@ class World:
     def perform(self, step: Step) -> None:
         match step:
             case Migrate():
-                self.airflow.migrate(
-                    database_url=self.url,
+                migration = Migration(
+                    self.airflow,
+                    patience=Patience(migrate_seconds=30, ddl_lock_seconds=5, stop_seconds=5),
                     tell=lambda _line: None,
-                    timeout_seconds=30,
-                    ddl_lock_timeout_seconds=5,
+                    clock=SystemClock(),
                     stop=Stop(),
-                    stop_timeout_seconds=5,
-                    watch=Unwatched(),
                 )
+                migration.run(database_url=self.url, watch=Unwatched())
             case MakeDirectory(directory=directory):
                 directories.make(directory)
                 directories.probe(directory)
@@ -154,7 +154,7 @@ class World:
 def test_a_plan_interrupted_after_any_step_converges(
     postgres: Postgres, airflow: FakeAirflow, tmp_path: Path
 ) -> None:
-    cli = AirflowCli(command="airflow", python=None, environ=airflow.variables, clock=SystemClock())
+    cli = AirflowCli(command="airflow", python=None, environ=airflow.variables)
     made: list[str] = []
 
     def start() -> World:

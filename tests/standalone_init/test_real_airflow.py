@@ -158,3 +158,44 @@ def test_the_revisions_that_are_read_are_those_that_airflow_knows(
 
     assert json.loads(done.out)["heads"] == heads
     assert json.loads(done.out)["pending_revisions"] == count
+
+
+def test_the_plan_of_an_upgrade_says_what_it_destroys_and_locks(
+    run_sidecar: Run, old_database: str, tmp_path: Path
+) -> None:
+    settings = settings_for(old_database, tmp_path)
+    before = revision(old_database)
+
+    told = run_sidecar("standalone_init", "plan", settings=settings, deadline_seconds=PATIENCE_SECONDS)
+    as_json = run_sidecar(
+        "standalone_init", "plan", "--json", settings=settings, deadline_seconds=PATIENCE_SECONDS
+    )
+
+    assert told.code == 0, told
+    assert "locks task_instance: ACCESS EXCLUSIVE" in told.out
+    assert told.out.endswith("no impact until here\n")
+    migration = json.loads(as_json.out)["migration"]
+    (_, pending) = state(run_sidecar, settings)
+    assert len(migration["revisions"]) == pending
+    assert {table["table"] for table in migration["tables"]} >= {"dag", "task_instance"}
+    assert revision(old_database) == before
+
+
+def test_a_schema_that_airflow_itself_stamped_wrongly_is_found_by_its_columns(
+    run_sidecar: Run, old_database: str, tmp_path: Path
+) -> None:
+    settings = settings_for(old_database, tmp_path)
+    with psycopg.connect(old_database, autocommit=True) as connection:
+        connection.execute("DELETE FROM alembic_version")
+    environ = {
+        "PATH": "/usr/bin:/bin",
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": old_database.replace("postgresql:", "postgresql+psycopg2:"),
+    }
+    by_hand = subprocess.run([AIRFLOW, "db", "migrate"], env=environ, check=False, capture_output=True)
+    assert by_hand.returncode == 0
+
+    done = run_sidecar("standalone_init", "verify", settings=settings, deadline_seconds=PATIENCE_SECONDS)
+
+    assert done.code == 76, done
+    assert "is stamped as current and lacks" in done.out

@@ -7,39 +7,21 @@ import re
 import shlex
 import shutil
 import subprocess
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from sidecar.clock import Clock, Stop
 from sidecar.errors import ConfigError
-from sidecar.secrets import remember
-from standalone_init import image_probe
-from standalone_init.child import Child
-from standalone_init.errors import MigrationFailed, TryAgain
+from sidecar.secrets import mask, remember
+from standalone_init import image_probe, model_probe
 from standalone_init.revisions import Chain
 from standalone_init.state import Image, Manager
-from standalone_init.watch import MIGRATION_APPLICATION, Blocker, Watch
 
-_PROBE_TIMEOUT_SECONDS = 30.0
-_POLL_SECONDS = 0.1
+_PROBE_TIMEOUT_SECONDS = 60.0
+_SQL_TIMEOUT_SECONDS = 120.0
+_LINES_QUOTED = 3
 _OWN_PREFIX = "STANDALONE_INIT_"
-# The chassis ends the process at stop_timeout_seconds; the child must be gone before.
-_SHARE_OF_STOP_TIMEOUT = 0.8
-# Of that; what is left is for the child's own end.
-_SHARE_FOR_THE_REVISION = 0.75
 # pip and uv write this instead of a shebang when the path is too long for one.
 _SHELL_TRAMPOLINE = re.compile(r"'''exec' \"?(?P<python>[^\" ]+)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a call of Airflow ended. Its exit code is a hint, never a proof."""
-
-    exit_code: int
-    last_lines: tuple[str, ...]
 
 
 class AirflowCli:
@@ -51,13 +33,18 @@ class AirflowCli:
         environ: what it is started with; this product's own variables are taken out.
     """
 
-    def __init__(
-        self, *, command: str, python: Path | None, environ: Mapping[str, str], clock: Clock
-    ) -> None:
+    def __init__(self, *, command: str, python: Path | None, environ: Mapping[str, str]) -> None:
         self._words = shlex.split(command)
         self._python = python
-        self._environ = {name: value for name, value in environ.items() if not name.startswith(_OWN_PREFIX)}
-        self._clock = clock
+        self.environ = {name: value for name, value in environ.items() if not name.startswith(_OWN_PREFIX)}
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the words with which this Airflow is started.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        return [self._found(), *self._words[1:], *arguments]
 
     def image(self, *, auth_manager: str, external_db_managers: Sequence[str] = ()) -> Image:
         """Return what this image's Airflow knows; a tenth of a second, imports nothing.
@@ -69,27 +56,11 @@ class AirflowCli:
         Raises:
             ConfigError: there is no Airflow, or its migrations are not where they belong.
         """
-        python = self._python or self._interpreter()
-        try:
-            done = subprocess.run(  # noqa: S603 - the interpreter that the operator's own command names
-                [str(python), image_probe.__file__, *external_db_managers],
-                env=self._environ,
-                capture_output=True,
-                text=True,
-                timeout=_PROBE_TIMEOUT_SECONDS,
-                check=True,
-            )
-            found = json.loads(done.stdout)
-        except (OSError, subprocess.SubprocessError, ValueError) as err:
-            raise ConfigError(
-                "Cannot ask which Airflow this image has",
-                why=f"{python} did not answer: {getattr(err, 'stderr', '') or err}".strip(),
-                remedy="Set STANDALONE_INIT_AIRFLOW_PYTHON to the Python that Airflow runs on",
-            ) from None
+        found = json.loads(self._ask(image_probe.__file__, *external_db_managers))
         if not found["core"]:
             raise ConfigError(
                 "This image has no Airflow 3",
-                why=f"{python} has no apache-airflow-core with migrations",
+                why="its Python has no apache-airflow-core with migrations",
                 remedy="Run in the Airflow image, or set STANDALONE_INIT_AIRFLOW_COMMAND to its 'airflow'",
             )
         return Image(
@@ -111,92 +82,72 @@ class AirflowCli:
             ),
         )
 
-    def migrate(
-        self,
-        *,
-        database_url: str,
-        tell: Callable[[str], None],
-        timeout_seconds: float,
-        ddl_lock_timeout_seconds: float,
-        stop: Stop,
-        stop_timeout_seconds: float,
-        watch: Watch,
-    ) -> Ended:
-        """Run ``airflow db migrate`` to its end. Safe to repeat: Airflow commits each revision by itself.
-
-        Its statements wait for a lock no longer than ``ddl_lock_timeout_seconds``: while an ALTER TABLE waits
-        behind an old transaction, every new reader of that table waits behind the ALTER TABLE.
+    def model(self, managers: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        """Return the columns of each table that this Airflow's models have; seconds, imports Airflow.
 
         Args:
-            database_url: with the password; it reaches the child through its environment alone.
-            tell: called with each line of output, on another thread.
-            timeout_seconds: it and all it started is ended when it takes longer.
-            ddl_lock_timeout_seconds: see above.
-            stop: ends it and all it started, too.
-            stop_timeout_seconds: from the order to stop to the end of this process.
-            watch: looks at it while it runs.
+            managers: dotted names of the database managers whose tables count.
 
         Raises:
-            MigrationFailed: it took longer than ``timeout_seconds`` and was ended.
-            TryAgain: the order to stop came; the revision under way was given the time to finish, then it was
-                ended; the next run continues.
+            ConfigError: Airflow, a plugin or a manager cannot be imported.
+        """
+        answer = self._ask(model_probe.__file__, *managers)
+        tables = json.loads(answer.rpartition(model_probe.MARK)[2])
+        return {table: frozenset(columns) for table, columns in tables.items()}
+
+    def migration_sql(self, *, database_url: str, from_revision: str, manager: str = "") -> str:
+        """Return the SQL of the revisions after ``from_revision``; seconds, changes nothing.
+
+        Args:
+            database_url: Airflow wants one; it is asked for nothing but its dialect.
+            from_revision: where the database is.
+            manager: ``fab`` for FAB's tables; "" for the core.
+
+        Raises:
+            ConfigError: this Airflow cannot say it.
         """
         remember(database_url)
-        remember(urlsplit(database_url).password or "")
-        command = [self._found(), *self._words[1:], "db", "migrate"]
-        options = f"-c lock_timeout={int(ddl_lock_timeout_seconds * 1000)}"
-        environ = {
-            **self._environ,
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url,
-            # https://www.postgresql.org/docs/current/libpq-envars.html
-            "PGAPPNAME": MIGRATION_APPLICATION,
-            "PGOPTIONS": f"{self._environ.get('PGOPTIONS', '')} {options}".strip(),
-        }
-        child = Child(command, environ=environ, tell=tell, clock=self._clock)
+        group = [f"{manager}-db"] if manager else ["db"]
+        arguments = ["migrate", "--show-sql-only", "--from-revision", from_revision]
         try:
-            self._wait(child, timeout_seconds, stop, stop_timeout_seconds, watch)
-        finally:
-            child.close()
-        return Ended(exit_code=child.exit_code, last_lines=child.last_lines)
+            done = subprocess.run(  # noqa: S603 - the operator's own command
+                self.command(*group, *arguments),
+                env={**self.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url},
+                capture_output=True,
+                text=True,
+                timeout=_SQL_TIMEOUT_SECONDS,
+                check=True,
+            )
+        except (OSError, subprocess.SubprocessError) as err:
+            raise ConfigError(
+                "Airflow does not say what its migration will do",
+                why=mask(_last_words(err)),
+                remedy="Try 'airflow db migrate --show-sql-only --from-revision …' by hand",
+            ) from None
+        return done.stdout
 
-    def _wait(
-        self, child: Child, timeout_seconds: float, stop: Stop, stop_timeout_seconds: float, watch: Watch
-    ) -> None:
-        deadline = self._clock.monotonic() + timeout_seconds
-        while child.is_running:
-            if stop.wait_in_thread(_POLL_SECONDS):
-                self._finish_revision(child, watch, stop_timeout_seconds)
-                raise TryAgain(
-                    "Stopped during 'airflow db migrate'",
-                    why=f"{stop.reason} was received; the database is at {watch.revision() or 'no revision'}",
-                    remedy="Run again: it continues after the last revision that was committed",
-                )
-            watch.look()
-            if self._clock.monotonic() > deadline:
-                child.end(stop_timeout_seconds * _SHARE_OF_STOP_TIMEOUT)
-                raise MigrationFailed(
-                    f"'airflow db migrate' took longer than {timeout_seconds:g} s and was ended",
-                    why=_in_the_way(watch.blockers) or "a table is large, or the server is slow",
-                    remedy="Look at pg_stat_activity for old transactions, raise"
-                    " STANDALONE_INIT_MIGRATE_TIMEOUT_SECONDS, run again: it continues where it stopped",
-                )
-
-    def _finish_revision(self, child: Child, watch: Watch, stop_timeout_seconds: float) -> None:
-        """End it after the revision under way, or when the time is up: then that one is rolled back whole."""
-        started = self._clock.monotonic()
-        budget = stop_timeout_seconds * _SHARE_OF_STOP_TIMEOUT
-        at = watch.revision()
-        pause = threading.Event()
-        while (
-            child.is_running
-            and self._clock.monotonic() - started < budget * _SHARE_FOR_THE_REVISION
-            and watch.revision() == at
-        ):
-            pause.wait(_POLL_SECONDS)
-        child.end(max(0.0, budget - (self._clock.monotonic() - started)))
+    def _ask(self, script: str, *arguments: str) -> str:
+        """Run one of our own scripts with Airflow's Python; return what it printed."""
+        python = self._python or self._interpreter()
+        try:
+            done = subprocess.run(  # noqa: S603 - the interpreter that the operator's own command names
+                [str(python), script, *arguments],
+                env=self.environ,
+                capture_output=True,
+                text=True,
+                timeout=_PROBE_TIMEOUT_SECONDS,
+                check=True,
+            )
+        except (OSError, subprocess.SubprocessError) as err:
+            raise ConfigError(
+                "Cannot ask which Airflow this image has",
+                why=f"{python} did not answer: {mask(_last_words(err))}",
+                remedy="Set STANDALONE_INIT_AIRFLOW_PYTHON to the Python that Airflow runs on",
+            ) from None
+        return done.stdout
 
     def _found(self) -> str:
-        path = shutil.which(self._words[0], path=self._environ.get("PATH")) if self._words else None
+        path = shutil.which(self._words[0], path=self.environ.get("PATH")) if self._words else None
         if path is None:
             raise ConfigError(
                 "There is no Airflow here",
@@ -223,7 +174,7 @@ class AirflowCli:
                 remedy="Set STANDALONE_INIT_AIRFLOW_PYTHON",
             )
         found = shutil.which(
-            words[-1], path=self._environ.get("PATH")
+            words[-1], path=self.environ.get("PATH")
         )  # '#!/usr/bin/env python3' names no path
         return Path(found or words[-1])
 
@@ -232,10 +183,12 @@ def _chain(parents: Mapping[str, list[str]]) -> Chain:
     return Chain(parents={revision: tuple(below) for revision, below in parents.items()})
 
 
+def _last_words(err: BaseException) -> str:
+    """What a child that failed said last, or how it failed."""
+    said = str(getattr(err, "stderr", "") or "").strip().splitlines()
+    return " | ".join(said[-_LINES_QUOTED:]) or str(err)
+
+
 def _package(dotted: str) -> str:
     """The distribution a class comes from, as far as names tell: ``airflow.providers.fab``."""
     return ".".join(dotted.split(".")[:3])
-
-
-def _in_the_way(blockers: Sequence[Blocker]) -> str:
-    return "; ".join(map(str, blockers))

@@ -15,11 +15,12 @@ from sidecar.errors import EXIT_CRASH, EXIT_OK, SidecarError
 from sidecar.loop import backoff_seconds
 from sidecar.secrets import Secret
 from standalone_init import verify
-from standalone_init.airflow_cli import AirflowCli, Ended
+from standalone_init.airflow_cli import AirflowCli
 from standalone_init.database import AirflowDatabase
 from standalone_init.errors import FilesUnusable, MigrationRunning
 from standalone_init.events import Events
 from standalone_init.lock import RunLock
+from standalone_init.migration import Migration, Patience
 from standalone_init.observe import Observer
 from standalone_init.plan import MakeDirectory, Migrate, Observation, Step, WritePasswords, plan
 from standalone_init.record import Beginning, Record
@@ -108,7 +109,7 @@ class Apply:
         return observation, steps
 
     def _confirm(self, observation: Observation) -> Outcome:
-        self._verify(observation)
+        self._verify(observation, has_migrated=False)
         self._events.nothing_to_do()
         return "unchanged"
 
@@ -129,7 +130,8 @@ class Apply:
                 record.phase(step.name)
                 self._perform(step, lock)
             record.phase("verify")
-            lock.when_quiet(lambda: self._verify(self._observer.observe()))
+            has_migrated = any(isinstance(step, Migrate) for step in steps)
+            lock.when_quiet(lambda: self._verify(self._observer.observe(), has_migrated=has_migrated))
         except SidecarError as err:
             with suppress(psycopg.Error):
                 record.failed(err)
@@ -153,11 +155,22 @@ class Apply:
         self._events.step_done(step, duration)
 
     def _migrate(self, lock: RunLock) -> None:
+        migration = Migration(
+            self._airflow,
+            patience=Patience(
+                migrate_seconds=self._settings.migrate_timeout_seconds,
+                ddl_lock_seconds=self._settings.ddl_lock_timeout_seconds,
+                stop_seconds=self._settings.stop_timeout_seconds,
+            ),
+            tell=self._events.airflow_said,
+            clock=self._runtime.clock,
+            stop=self._runtime.stop,
+        )
         with self._database.reader() as connection:
             self._events.in_the_way(old_transactions(connection, _OLD_TRANSACTION))
             watch = Watch(connection, clock=self._runtime.clock, tell=self._events)
             migrate(
-                run_airflow=lambda: self._run_airflow(watch),
+                run_airflow=lambda: migration.run(database_url=self._database.url(), watch=watch),
                 wait_for_airflow=lock.wait_for_airflow,
                 pause=self._pause,
                 read_state=lambda: lock.when_quiet(self._observer.database_state),
@@ -176,17 +189,6 @@ class Apply:
             )
         )
 
-    def _run_airflow(self, watch: Watch) -> Ended:
-        return self._airflow.migrate(
-            database_url=self._database.url(),
-            tell=self._events.airflow_said,
-            timeout_seconds=self._settings.migrate_timeout_seconds,
-            ddl_lock_timeout_seconds=self._settings.ddl_lock_timeout_seconds,
-            stop=self._runtime.stop,
-            stop_timeout_seconds=self._settings.stop_timeout_seconds,
-            watch=watch,
-        )
-
     def _admin_password(self) -> Secret | None:
         literal, secret_id = self._settings.admin_password, self._settings.admin_password_secret_id
         if literal is None and secret_id is None:
@@ -195,9 +197,16 @@ class Apply:
             literal=literal.get_secret_value() if literal else None, secret_id=secret_id
         )
 
-    def _verify(self, observation: Observation) -> None:
+    def _verify(self, observation: Observation, *, has_migrated: bool) -> None:
+        """Believe what is read; the columns, which take Airflow seconds to tell, after a migration only."""
         verify.demand(
-            verify.findings(observation, self._observer.wanted, self._database, probe=directories.probe)
+            verify.findings(
+                observation,
+                self._observer.wanted,
+                self._database,
+                probe=directories.probe,
+                model=self._observer.model if has_migrated else None,
+            )
         )
 
     def _lock(self, connection: psycopg.Connection[Any]) -> RunLock:

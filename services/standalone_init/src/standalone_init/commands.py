@@ -10,7 +10,7 @@ from typing import Any
 
 from sidecar.app import Command, Runtime
 from sidecar.errors import EXIT_OK
-from standalone_init import record, verify
+from standalone_init import preview, record, verify
 from standalone_init.errors import NOT_VERIFIED, TRY_AGAIN
 from standalone_init.plan import plan
 from standalone_init.refusal import refusal
@@ -25,13 +25,22 @@ def commands() -> Sequence[Command[StandaloneInitSettings]]:
     """Return them for the chassis."""
     return (
         Command(name="inspect", meaning="print the database's state as JSON; change nothing", act=_inspect),
-        Command(name="plan", meaning="print what apply would do; change nothing", act=_plan),
+        Command(
+            name="plan",
+            meaning="print what apply would do, and whom its migration will lock; change nothing",
+            act=_plan,
+            add_arguments=_as_json,
+        ),
         Command(name="verify", meaning="read whether everything is as wanted; change nothing", act=_verify),
         Command(name="gate", meaning="may this image start? 0 yes, 75 not yet, 65-67 never so", act=_gate),
         Command(
             name="report", meaning=f"print the last {_RUNS_SHOWN} runs on this database as JSON", act=_report
         ),
     )
+
+
+def _as_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def _built(settings: StandaloneInitSettings, runtime: Runtime) -> Parts:
@@ -57,19 +66,36 @@ def _inspect(settings: StandaloneInitSettings, runtime: Runtime, _arguments: arg
     return EXIT_OK
 
 
-def _plan(settings: StandaloneInitSettings, runtime: Runtime, _arguments: argparse.Namespace) -> int:
-    observer = _built(settings, runtime).observer
-    steps = plan(observer.observe(), observer.wanted)
+def _plan(settings: StandaloneInitSettings, runtime: Runtime, arguments: argparse.Namespace) -> int:
+    built = _built(settings, runtime)
+    observer = built.observer
+    observation = observer.observe()
+    steps = plan(observation, observer.wanted)
+    ahead = preview.preview(
+        observation.database, observation.image, airflow=built.airflow, database=built.database
+    )
+    if arguments.json:
+        _print_json(
+            {
+                "state": str(observation.database),
+                "steps": [{"step": step.name, "does": str(step)} for step in steps],
+                "migration": preview.document(ahead) if ahead else None,
+            }
+        )
+        return EXIT_OK
     sys.stdout.writelines(f"{number}. {step}\n" for number, step in enumerate(steps, start=1))
-    if not steps:
-        sys.stdout.write("nothing to do\n")
+    if ahead is not None:
+        sys.stdout.writelines(f"   {line}\n" for line in preview.lines(ahead))
+    sys.stdout.write("no impact until here\n" if steps else "nothing to do\n")
     return EXIT_OK
 
 
 def _verify(settings: StandaloneInitSettings, runtime: Runtime, _arguments: argparse.Namespace) -> int:
     built = _built(settings, runtime)
     problems = 0
-    for finding in verify.findings(built.observer.observe(), built.observer.wanted, built.database):
+    for finding in verify.findings(
+        built.observer.observe(), built.observer.wanted, built.database, model=built.observer.model
+    ):
         problems += finding.verdict == "problem"
         tail = ". ".join(text for text in (finding.why, finding.remedy) if text)
         sys.stdout.write(f"{finding.verdict:<8} {finding.what}: {tail}\n")

@@ -97,6 +97,7 @@ _KINDS: tuple[tuple[re.Pattern[str], Lock, Effect], ...] = tuple(
 )
 
 
+_LOG_LINE = re.compile(r"^\d{4}-\d\d-\d\dT\S+ \[\w+ *\] ([^\n']*)[^\n]*\n", re.MULTILINE)
 _END = ";"
 _BEGIN = "BEGIN;\n"
 
@@ -105,14 +106,20 @@ def statements(sql: str) -> Sequence[Statement]:
     """Return the statements of the SQL that ``airflow db migrate --show-sql-only`` printed, in order."""
     found: list[Statement] = []
     revision = ""
-    # Airflow's warnings go to the same output, before the first statement.
-    for comment, text in _split(sql[max(sql.find(_BEGIN), 0) :]):
+    # Airflow's warnings go to the same output, before the first statement and in between.
+    said = sql[max(sql.find(_BEGIN), 0) :]
+    for comment, text in _split(_LOG_LINE.sub(_as_statement, said)):
         named = _REVISION.findall(comment)
         if named:
             revision = named[-1][1]
         if text:
             found.append(_judged(revision, text))
     return found
+
+
+def _as_statement(log_line: re.Match[str]) -> str:
+    """What a migration says instead of SQL is a statement nobody can judge."""
+    return f"{log_line[1].replace('--', '-').replace(_END, ',')};\n"
 
 
 def _judged(revision: str, text: str) -> Statement:

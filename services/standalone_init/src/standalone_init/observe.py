@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -56,6 +57,22 @@ class Observer:
         image = self.image
         with self._database.reader() as connection, between_migrations(connection):
             return classify(read(connection), image)
+
+    def model(self) -> Mapping[str, frozenset[str]]:
+        """Return the columns that the image's models have: the core's, and those of managers that count.
+
+        Raises:
+            ConfigError: Airflow or a plugin cannot be imported.
+        """
+        with self._database.reader() as connection:
+            stamped = read(connection).manager_revisions
+        return self._airflow.model(
+            [
+                manager.name
+                for manager in self.image.managers
+                if manager.is_required or manager.version_table in stamped
+            ]
+        )
 
     def observe(self) -> Observation:
         """Look at everything."""

@@ -7,6 +7,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
+from standalone_init.forecast import TableSize
 from standalone_init.state import ANCHOR_TABLES, DatabaseReading
 
 # Tables of the schema that unqualified names mean, without those an extension brought (deptype 'e').
@@ -27,6 +28,35 @@ _BEGUN_FROM_EMPTY: LiteralString = """
       AND id > coalesce((SELECT max(id) FROM airflow_ecs.init_run WHERE outcome = 'done'), 0)
     ORDER BY id DESC LIMIT 1
 """
+
+
+_COLUMNS: LiteralString = """
+    SELECT c.relname, array_agg(a.attname) FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+    WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())
+      AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
+    GROUP BY 1
+"""
+# -1 means that the table was never counted.
+# https://www.postgresql.org/docs/current/catalog-pg-class.html
+_SIZES: LiteralString = """
+    SELECT relname, reltuples::bigint, pg_catalog.pg_total_relation_size(oid) FROM pg_catalog.pg_class
+    WHERE relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())
+      AND relkind IN ('r', 'p')
+"""
+
+
+def columns(connection: psycopg.Connection[Any]) -> dict[str, frozenset[str]]:
+    """Return the columns of each table."""
+    return {table: frozenset(names) for table, names in connection.execute(_COLUMNS)}
+
+
+def sizes(connection: psycopg.Connection[Any]) -> dict[str, TableSize]:
+    """Return how big each table is, with its indexes."""
+    return {
+        table: TableSize(rows=rows if rows >= 0 else None, bytes=size)
+        for table, rows, size in connection.execute(_SIZES)
+    }
 
 
 def read(connection: psycopg.Connection[Any]) -> DatabaseReading:

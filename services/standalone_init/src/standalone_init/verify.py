@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import psycopg
 from psycopg import sql
 
 from sidecar.app import Finding
+from sidecar.errors import ConfigError
 from sidecar.secrets import mask
+from standalone_init import reading
+from standalone_init.columns import difference
 from standalone_init.database import AirflowDatabase
 from standalone_init.errors import FilesUnusable, NotVerified
 from standalone_init.lock import between_migrations
 from standalone_init.plan import Directory, Observation, Wanted
-from standalone_init.state import MAIN_TABLES, StateClass
+from standalone_init.state import MAIN_TABLES, StateClass, listed
 
 
 def findings(
@@ -22,6 +25,7 @@ def findings(
     database: AirflowDatabase,
     *,
     probe: Callable[[Directory], None] | None = None,
+    model: Callable[[], Mapping[str, frozenset[str]]] | None = None,
 ) -> Iterator[Finding]:
     """Yield a finding for everything that must be true.
 
@@ -30,11 +34,20 @@ def findings(
         goal: what it is held against.
         database: asked once more, for the tables.
         probe: proves that a directory can be written to; None looks only, for commands that change nothing.
+        model: returns the columns that Airflow's models have; None leaves them unread.
     """
     state = observation.database
     if state.name is StateClass.CURRENT:
         yield Finding(what="database", verdict="ok", why=state.why)
         yield _tables(database)
+        for name in observation.image.unreadable_managers:
+            yield Finding(
+                what=f"database manager {name}",
+                verdict="warning",
+                why="its revisions cannot be read without importing it: its tables are not judged",
+            )
+        if model is not None:
+            yield _columns(database, model)
     else:
         yield Finding(
             what="database",
@@ -75,6 +88,31 @@ def _tables(database: AirflowDatabase) -> Finding:
                 why = mask(" ".join(str(err).split()))
                 return Finding(what="tables", verdict="problem", why=f"{table} cannot be read: {why}")
     return Finding(what="tables", verdict="ok", why=f"{len(MAIN_TABLES)} main tables can be read")
+
+
+def _columns(database: AirflowDatabase, model: Callable[[], Mapping[str, frozenset[str]]]) -> Finding:
+    """A revision says what was run, columns say what is there: a stamped schema can lack a third of them."""
+    try:
+        wanted = model()
+    except ConfigError as err:
+        return Finding(what="columns", verdict="problem", why=err.why, remedy=err.remedy)
+    with database.reader() as connection, between_migrations(connection):
+        found = difference(wanted, reading.columns(connection))
+    if found.missing:
+        return Finding(
+            what="columns",
+            verdict="problem",
+            why=f"the database is stamped as current and lacks {listed(found.missing)}",
+            remedy="It was stamped without being migrated, or changed by hand: restore a snapshot, or stamp"
+            " the revision it is really at and migrate again",
+        )
+    if found.surplus:
+        return Finding(
+            what="columns",
+            verdict="warning",
+            why=f"the database has {listed(found.surplus)} beyond Airflow's models",
+        )
+    return Finding(what="columns", verdict="ok", why=f"all columns of {len(wanted)} tables are there")
 
 
 def _directory(

@@ -53,7 +53,6 @@ def parts(
         command=settings.airflow_command,
         python=settings.airflow_python,
         environ=runtime.environ,
-        clock=runtime.clock,
     )
     observer = Observer(settings=settings, runtime=runtime, airflow=airflow, database=database)
     return Parts(airflow=airflow, database=database, observer=observer)

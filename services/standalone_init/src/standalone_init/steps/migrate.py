@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from standalone_init.airflow_cli import Ended
 from standalone_init.errors import MigrationFailed, TryAgain
 from standalone_init.events import Events
+from standalone_init.migration import Ended
 from standalone_init.state import DatabaseState, StateClass
 from standalone_init.watch import Blocker
 
