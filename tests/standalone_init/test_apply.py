@@ -318,7 +318,7 @@ def test_a_stamp_that_lies_is_found_by_its_columns(
     done = standalone_init("verify")
 
     assert done.code == 76
-    assert "the database is stamped as current and lacks xcom.id" in done.out
+    assert "the database is stamped as current and lacks xcom.id" in done.out, done.out
 
 
 def test_a_first_migration_killed_before_its_stamp_is_told_from_a_lost_stamp(

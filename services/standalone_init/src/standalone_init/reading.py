@@ -31,10 +31,10 @@ _BEGUN_FROM_EMPTY: LiteralString = """
 
 
 _COLUMNS: LiteralString = """
-    SELECT c.relname, array_agg(a.attname) FROM pg_catalog.pg_attribute a
-    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+    SELECT c.relname, array_remove(array_agg(a.attname::text), NULL) FROM pg_catalog.pg_class c
+    LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())
-      AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
+      AND c.relkind IN ('r', 'p')
     GROUP BY 1
 """
 # -1 means that the table was never counted.
