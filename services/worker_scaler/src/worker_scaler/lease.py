@@ -1,0 +1,129 @@
+"""One writer: whoever holds the lease acts, every other copy stands by and takes over.
+
+ECS takes no fencing token, so the fence is on our side: the lease is checked before every call that goes out,
+and a call's own timeouts are shorter than what a successor waits.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from sidecar.errors import Transient
+
+if TYPE_CHECKING:
+    from sidecar.errors import SidecarError
+    from worker_scaler.model import Fleet, Sighting
+    from worker_scaler.ports import Services
+    from worker_scaler.steps import Refusal
+
+
+class LeaseLostError(Transient):
+    """The lease is not ours any more: nothing may be changed until it is again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How we stand to the lease.
+
+    Attributes:
+        holder: who has it, for people; "" when nobody knows.
+        term: grows with every take-over where the store counts them; 0 where it does not.
+    """
+
+    is_writer: bool
+    holder: str = ""
+    term: int = 0
+
+
+class Lease(Protocol):
+    """The right to act. Blocking, and safe to call from any thread."""
+
+    def claim(self) -> Standing:
+        """Take it when it is free, renew it when it is ours; say how we stand. At the begin of each tick.
+
+        Raises:
+            ConfigError: it can never be held this way.
+            Transient: its store does not answer; until it does, nobody may act.
+        """
+
+    def check(self) -> None:
+        """Raise LeaseLostError unless it is ours at this moment. Before each call that goes out."""
+
+    def release(self) -> None:
+        """Let go, so that a successor need not wait. Idempotent; raises nothing."""
+
+
+class NoLease:
+    """Implements :class:`Lease` where one copy is run by agreement: it is always ours."""
+
+    def claim(self) -> Standing:
+        """Say yes."""
+        return Standing(is_writer=True)
+
+    def check(self) -> None:
+        """Say nothing."""
+
+    def release(self) -> None:
+        """Do nothing."""
+
+
+class FencedServices:
+    """Implements :class:`worker_scaler.ports.Services` for as long as the lease is ours.
+
+    Once lost in the middle of a tick it stays lost until the next claim, so that a tick does not go on
+    under a lease that came back.
+    """
+
+    def __init__(self, services: Services, lease: Lease) -> None:
+        self._services = services
+        self._lease = lease
+        self._lost = threading.Event()
+
+    def claim(self) -> Standing:
+        """Claim the lease for the tick that begins (see :class:`Lease`)."""
+        standing = self._lease.claim()
+        if standing.is_writer:
+            self._lost.clear()
+        return standing
+
+    def look_all(self, fleets: Sequence[Fleet]) -> Mapping[str, Sighting | SidecarError]:
+        """Look (see the port)."""
+        self.check()
+        return self._services.look_all(fleets)
+
+    def protect(self, fleet: Fleet, arns: Sequence[str], *, minutes: int) -> tuple[Refusal, ...]:
+        """Protect (see the port)."""
+        self.check()
+        return self._services.protect(fleet, arns, minutes=minutes)
+
+    def unprotect(self, fleet: Fleet, arns: Sequence[str]) -> tuple[Refusal, ...]:
+        """Unprotect (see the port)."""
+        self.check()
+        return self._services.unprotect(fleet, arns)
+
+    def set_desired(self, fleet: Fleet, count: int) -> None:
+        """Set the count (see the port)."""
+        self.check()
+        self._services.set_desired(fleet, count)
+
+    def check(self) -> None:
+        """Raise LeaseLostError unless the lease was ours through the whole tick, and is."""
+        if self._lost.is_set():
+            raise lease_lost("it was lost earlier in this tick")
+        try:
+            self._lease.check()
+        except LeaseLostError:
+            self._lost.set()
+            raise
+
+
+def lease_lost(why: str) -> LeaseLostError:
+    """Return the error that ends a tick."""
+    return LeaseLostError(
+        "This copy may not change anything",
+        why=why,
+        remedy="It stands by and tries again with the next tick; another copy may be at work",
+    )
