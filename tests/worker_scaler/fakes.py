@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sidecar.errors import SidecarError
 from worker_scaler.model import Fleet, Phase, QueueDepth, Reading, Sighting, Worker
 from worker_scaler.steps import Protect, Refusal, SetDesired, Step, Unprotect
 
@@ -188,13 +189,11 @@ class FakeServices:
     def __init__(self, world: World) -> None:
         self.world = world
         self.acts: list[Step] = []
-        self.look_error: Exception | None = None
+        self.look_error: SidecarError | None = None
         self.act_errors: dict[type[Step], Exception] = {}
 
-    def look(self, fleet: Fleet) -> Sighting:
-        if self.look_error is not None:
-            raise self.look_error
-        return self.world.look()
+    def look_all(self, fleets: Sequence[Fleet]) -> Mapping[str, Sighting | SidecarError]:
+        return dict.fromkeys((fleet.name for fleet in fleets), self.look_error or self.world.look())
 
     def protect(self, fleet: Fleet, arns: Sequence[str], *, minutes: int) -> tuple[Refusal, ...]:
         self._act(Protect(arns=tuple(arns), minutes=minutes))

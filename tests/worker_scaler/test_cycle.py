@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from sidecar.errors import ConfigError, Transient
+from sidecar.errors import ConfigError, SidecarError, Transient
 from sidecar.telemetry import Telemetry
 from sidecar.testing.fake_clock import FakeClock
 from worker_scaler.cycle import Cycle
@@ -43,6 +44,7 @@ class Bench:
             clock=self.clock,
             events=Events(self.telemetry, [self.policy.name]),
             explanations=self.explanations,
+            rng=random.Random(1),  # noqa: S311 - repeatable chance
         )
 
     async def tick(self) -> None:
@@ -135,8 +137,8 @@ async def test_a_fleet_that_fails_does_not_hold_up_the_other() -> None:
     class Both:
         """Each fleet has its own world."""
 
-        def look(self, fleet: Fleet) -> Sighting:
-            return services[fleet.name].look(fleet)
+        def look_all(self, fleets: Sequence[Fleet]) -> Mapping[str, Sighting | SidecarError]:
+            return {fleet.name: services[fleet.name].look_all([fleet])[fleet.name] for fleet in fleets}
 
         def protect(self, fleet: Fleet, arns: Sequence[str], *, minutes: int) -> tuple[Refusal, ...]:
             return services[fleet.name].protect(fleet, arns, minutes=minutes)
@@ -156,6 +158,7 @@ async def test_a_fleet_that_fails_does_not_hold_up_the_other() -> None:
         clock=clock,
         events=Events(telemetry, ["bad", "good"]),
         explanations=Explanations(dry_run=False),
+        rng=random.Random(1),  # noqa: S311 - repeatable chance
     )
 
     with pytest.raises(ConfigError, match="no such service"):
@@ -263,21 +266,29 @@ async def test_the_names_of_all_metrics() -> None:
         family.name for family in bench.telemetry.registry.collect() if "worker_scaler" in family.name
     }
     assert {name.removeprefix("airflow_ecs_worker_scaler_") for name in families} == {
+        "api_requests",
+        "api_requests_deferred",
         "busy_workers",
         "consecutive_failures",
+        "cordoned_workers",
         "cycle_duration_seconds",
         "cycles",
         "decisions",
         "demand_tasks",
         "desired_workers",
         "fleet_failures",
+        "held",
         "last_success_timestamp_seconds",
         "oldest_queued_age_seconds",
         "orphan_tasks",
         "pending_workers",
         "protected_workers",
         "protection_refusals",
+        "queued_tasks",
         "running_workers",
+        "silent_agents",
         "tasks_lost_to_scale_in",
+        "tasks_on_dead_workers",
         "unmatched_hosts",
+        "worker_deaths",
     }

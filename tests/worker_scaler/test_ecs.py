@@ -44,11 +44,17 @@ def adapter() -> EcsServices:
     return EcsServices(aws.session.client("ecs", config=aws.config(attempts=1)))
 
 
+def look_at(services: Services, policy: Fleet) -> Sighting:
+    found = services.look_all([policy])[policy.name]
+    assert isinstance(found, Sighting)
+    return found
+
+
 def running(services: Services, policy: Fleet, count: int) -> Sighting:
     """Look until so many workers run."""
 
     def look() -> Sighting | None:
-        seen = services.look(policy)
+        seen = look_at(services, policy)
         return seen if seen.count(Phase.RUNNING) == count == len(seen.present) else None
 
     found = wait_until(look, f"{count} running workers")
@@ -75,7 +81,7 @@ def test_protection_is_given_shown_and_taken_back(start: Start) -> None:
     assert services.protect(policy, [first, second], minutes=30) == ()
     assert services.unprotect(policy, [second]) == ()
 
-    shown = {worker.arn: worker.protected_until for worker in services.look(policy).workers}
+    shown = {worker.arn: worker.protected_until for worker in look_at(services, policy).workers}
     assert shown[first] is not None
     assert shown[second] is None
 
@@ -127,7 +133,7 @@ def test_a_worker_missing_from_an_answer_is_unknown_not_absent(local_ecs: LocalE
     running(services, policy, 2)
     local_ecs.fault(action=action, kind="partial", count=1)
 
-    seen = services.look(policy)
+    seen = adapter().look(policy)
 
     assert len(seen.present) == 2
     assert seen.count(Phase.UNKNOWN) == 1

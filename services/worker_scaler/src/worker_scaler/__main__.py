@@ -52,6 +52,7 @@ class WorkerScaler:
             clock=runtime.clock,
             events=events,
             explanations=explanations,
+            rng=runtime.rng,
         )
 
     async def run(self) -> int:

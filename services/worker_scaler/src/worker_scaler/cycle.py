@@ -1,4 +1,4 @@
-"""One tick: look at all services, read the queues, decide for each fleet, act, tell.
+"""One tick: look at all services and agents, read the queues, decide for each fleet, act, tell.
 
 The services are looked at first and the queues read last, so that the proof of idleness is the youngest fact.
 """
@@ -6,26 +6,40 @@ The services are looked at first and the queues read last, so that the proof of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+import random
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from sidecar.clock import Clock
 from sidecar.errors import ConfigError, SidecarError
+from worker_scaler.budget import Budget
 from worker_scaler.calls import Calls
-from worker_scaler.decide import decide
 from worker_scaler.events import Events
 from worker_scaler.explain import Explanations
 from worker_scaler.losses import Losses
 from worker_scaler.memory import Memory
-from worker_scaler.model import Fleet, Reading, Sighting
-from worker_scaler.ports import Services, Source
-from worker_scaler.steps import Protect, SetDesired, Step, only_adds
+from worker_scaler.model import Fleet, Phase, Reading, Sighting, Worker
+from worker_scaler.outlook import NOTHING_EXPECTED, Outlook
+from worker_scaler.policies import Case, Policy
+from worker_scaler.policies.queue import QueuePolicy
+from worker_scaler.ports import Agents, Forecast, Pause, Services, Source
+from worker_scaler.steps import Give, Protect, SetDesired, Step, only_adds
 
 T = TypeVar("T")
 
 
 class Cycle:
-    """Steers all fleets, each on its own: one that fails does not hold up the others."""
+    """Steers all fleets, each on its own: one that fails does not hold up the others.
+
+    Args:
+        policies: by fleet name; a fleet that is absent follows its queues.
+        agents: for the fleets that have some; None when none has.
+        forecast: what is foreseen; None is nothing.
+        pause: whether a person stopped the scaler; None is never.
+        budget: whose spending is told; None is not counted.
+        rng: spreads pauses after failing starts.
+    """
 
     def __init__(
         self,
@@ -36,6 +50,12 @@ class Cycle:
         clock: Clock,
         events: Events,
         explanations: Explanations,
+        rng: random.Random,
+        policies: Mapping[str, Policy] | None = None,
+        agents: Agents | None = None,
+        forecast: Forecast | None = None,
+        pause: Pause | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self._fleets = fleets
         self._services = services
@@ -43,7 +63,14 @@ class Cycle:
         self._clock = clock
         self._events = events
         self._explanations = explanations
+        self._rng = rng
+        self._policies = policies or {}
+        self._agents = agents
+        self._forecast = forecast
+        self._pause = pause
+        self._budget = budget
         self._calls = Calls()
+        self._default_policy = QueuePolicy()
         self._memories = {fleet.name: Memory() for fleet in fleets}
         self._losses = {fleet.name: Losses() for fleet in fleets}
 
@@ -56,10 +83,9 @@ class Cycle:
                 the last tick has not returned; then nothing was done.
         """
         self._calls.refuse_to_overlap()
-        looks = await _all([self._calls.run(_try_look, self._services, fleet) for fleet in self._fleets])
-        reading, failure = await self._calls.run(_try_read, self._source)
-        if reading is not None:
-            self._tell_orphans(reading)
+        seen = await self._calls.run(self._services.look_all, self._fleets)
+        looks = await _all([self._with_agents(fleet, seen[fleet.name]) for fleet in self._fleets])
+        reading, failure = await self._read()
         failures = await _all(
             [self._steer(fleet, look, reading) for fleet, look in zip(self._fleets, looks, strict=True)]
         )
@@ -67,52 +93,102 @@ class Cycle:
         for fleet, error in zip(self._fleets, failures, strict=True):
             if error is not None:
                 self._events.failed(fleet, error, is_raised=error is worst)
+        if self._budget is not None:
+            self._events.requests(self._budget.spent, self._budget.deferred)
         if worst is not None:
             raise worst
 
-    def _tell_orphans(self, reading: Reading) -> None:
-        orphans = reading.orphans(queue for fleet in self._fleets for queue in fleet.queues)
-        self._events.orphans(orphans)
-        self._explanations.orphans(orphans)
+    async def _read(self) -> tuple[Reading | None, SidecarError | None]:
+        if not any(self._policy(fleet).needs_reading for fleet in self._fleets):
+            return None, None
+        reading, failure = await self._calls.run(_try_read, self._source)
+        if reading is not None:
+            queues = [queue for fleet in self._fleets for queue in fleet.queues]
+            orphans = reading.orphans(queues)
+            self._events.orphans(orphans)
+            self._explanations.orphans(orphans)
+        return reading, failure
+
+    async def _with_agents(self, fleet: Fleet, look: Sighting | SidecarError) -> Sighting | SidecarError:
+        """Add what the fleet's agents say to what ECS says."""
+        if isinstance(look, SidecarError) or self._agents is None or fleet.agent_port is None:
+            return look
+        running = [worker for worker in look.workers if worker.phase is Phase.RUNNING]
+        answers = await self._calls.run(self._agents.ask, fleet, running)
+        self._events.agents(fleet, answers)
+        states = answers.states
+        workers = tuple(
+            replace(worker, agent=states[worker.arn]) if worker.arn in states else worker
+            for worker in look.workers
+        )
+        return replace(look, workers=workers)
 
     async def _steer(
         self, fleet: Fleet, look: Sighting | SidecarError, reading: Reading | None
     ) -> SidecarError | None:
         if isinstance(look, SidecarError):
             return self._failed(fleet, look)
-        decision = decide(fleet, look, reading, self._memories[fleet.name], now=self._clock.now())
+        case = self._case(fleet, look, reading)
+        decision = self._policy(fleet).decide(case)
         self._memories[fleet.name] = decision.memory
-        self._events.lost(fleet, self._losses[fleet.name].count(look, decision.occupancy))
+        self._events.deaths(fleet, self._losses[fleet.name].count(look, decision.occupancy))
         self._events.decided(fleet, decision)
-        self._explanations.decided(fleet, decision, at=self._clock.now())
-        failure = await self._act(fleet, decision.steps)
+        self._explanations.decided(case, decision)
+        failure = await self._act(fleet, look.workers, decision.steps)
         if failure is not None:
             return self._failed(fleet, failure)
         self._events.recovered(fleet)
         return None
 
-    async def _act(self, fleet: Fleet, steps: Sequence[Step]) -> SidecarError | None:
+    def _case(self, fleet: Fleet, look: Sighting, reading: Reading | None) -> Case:
+        now = self._clock.now()
+        return Case(
+            fleet=fleet,
+            sighting=look,
+            reading=reading,
+            memory=self._memories[fleet.name],
+            outlook=self._outlook(fleet, look, reading),
+            now=now,
+            is_paused=self._pause is not None and self._pause.covers(fleet),
+            chance=self._rng.random(),
+        )
+
+    def _outlook(self, fleet: Fleet, look: Sighting, reading: Reading | None) -> Outlook:
+        if self._forecast is None or reading is None:
+            return NOTHING_EXPECTED
+        return self._forecast.outlook(fleet, look, reading, now=self._clock.now())
+
+    def _policy(self, fleet: Fleet) -> Policy:
+        return self._policies.get(fleet.name, self._default_policy)
+
+    async def _act(
+        self, fleet: Fleet, workers: Sequence[Worker], steps: Sequence[Step]
+    ) -> SidecarError | None:
         """Do the steps in order. After a failure only those are done that add safety or capacity."""
         failure: SidecarError | None = None
         for step in steps:
             if failure is not None and not only_adds(step):
                 continue
             try:
-                await self._calls.run(self._do, fleet, step)
+                await self._calls.run(self._do, fleet, workers, step)
             except SidecarError as err:
                 failure = failure or err
         return failure
 
-    def _do(self, fleet: Fleet, step: Step) -> None:
+    def _do(self, fleet: Fleet, workers: Sequence[Worker], step: Step) -> None:
         if isinstance(step, SetDesired):
             self._services.set_desired(fleet, step.count)
         elif isinstance(step, Protect):
             self._events.refused(fleet, self._services.protect(fleet, step.arns, minutes=step.minutes))
+        elif isinstance(step, Give):
+            if self._agents is not None:
+                named = frozenset(step.arns)
+                self._agents.order(fleet, [one for one in workers if one.arn in named], step.order)
         else:
             self._events.refused(fleet, self._services.unprotect(fleet, step.arns))
 
     def _failed(self, fleet: Fleet, error: SidecarError) -> SidecarError:
-        self._explanations.failed(fleet, error)
+        self._explanations.failed(fleet.name, error)
         return error
 
 
@@ -120,13 +196,6 @@ async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one) for one in work]
     return [task.result() for task in tasks]
-
-
-def _try_look(services: Services, fleet: Fleet) -> Sighting | SidecarError:
-    try:
-        return services.look(fleet)
-    except SidecarError as err:
-        return err
 
 
 def _try_read(source: Source) -> tuple[Reading | None, SidecarError | None]:

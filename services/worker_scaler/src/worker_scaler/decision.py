@@ -14,33 +14,77 @@ class Why(StrEnum):
     """Why a decision was taken. The value is a metric label: never rename, only add."""
 
     STEADY = "steady"
-    BACKLOG = "backlog"  # more tasks than slots: scaled out
-    EXPECTED = "expected"  # more tasks are expected than there are slots: scaled out ahead of them
-    MINIMUM = "minimum"  # below min_workers: scaled out
-    REPAIR = "repair"  # somebody lowered desired below the busy or protected workers: raised
-    SURPLUS = "surplus"  # twice proven idle: scaled in
-    RELEASING = "releasing"  # surplus workers were proven idle once, and unprotected
+    BACKLOG = "backlog"
+    EXPECTED = "expected"
+    MINIMUM = "minimum"
+    REPAIR = "repair"
+    SURPLUS = "surplus"
+    RELEASING = "releasing"
     NO_READING = "no_reading"
     STALE_READING = "stale_reading"
-    WINDOW = "window"  # surplus, held: the demand did not fit for a whole scale-in window yet
-    TASKS_QUEUED = "tasks_queued"  # surplus, held: a queued task may be on its way to any worker
-    UNMATCHED_HOST = "unmatched_host"  # surplus, held: a busy host is no known worker
-    UNKNOWN_WORKER = "unknown_worker"  # surplus, held: ECS did not describe a worker
-    DEPLOYING = "deploying"  # surplus, held: ECS is replacing workers
-    ALL_BUSY = "all_busy"  # surplus, held: no surplus worker is idle and old enough
-    PROTECTING = "protecting"  # surplus, held: a worker that stays is not protected yet
-    DRAINING = "draining"  # surplus, held: cordoned workers still hold something, or did not answer
-    ZERO_DOUBTED = "zero_doubted"  # surplus, held: the last worker; a queue may hold work nobody counted
-    FROZEN = "frozen"  # held: a freeze window is open
-    PAUSED = "paused"  # nothing is changed: somebody paused the scaler
-    PARTIAL_READING = "partial_reading"  # nothing is changed: the reading is incomplete and asks for no more
-    DEPLOYMENT_FAILED = "deployment_failed"  # scale-out held: ECS gave the newest deployment up
-    NO_CAPACITY = "no_capacity"  # scale-out held: ECS has no room for more workers
-    STARTS_FAILING = "starts_failing"  # scale-out held: workers do not start
-    STARTS_SLOW = "starts_slow"  # scale-out held: workers take far longer to start than is known of them
-    FLOOR = "floor"  # raised: somebody set the count below a policy's floor
-    SCHEDULED = "scheduled"  # changed: the policy's schedule asks for another count
-    NOT_LOWERED = "not_lowered"  # held: this policy never lowers a count
+    WINDOW = "window"
+    TASKS_QUEUED = "tasks_queued"
+    UNMATCHED_HOST = "unmatched_host"
+    UNKNOWN_WORKER = "unknown_worker"
+    DEPLOYING = "deploying"
+    ALL_BUSY = "all_busy"
+    PROTECTING = "protecting"
+    DRAINING = "draining"
+    ZERO_DOUBTED = "zero_doubted"
+    FROZEN = "frozen"
+    PAUSED = "paused"
+    PARTIAL_READING = "partial_reading"
+    DEPLOYMENT_FAILED = "deployment_failed"
+    NO_CAPACITY = "no_capacity"
+    STARTS_FAILING = "starts_failing"
+    STARTS_SLOW = "starts_slow"
+    FLOOR = "floor"
+    SCHEDULED = "scheduled"
+
+    @property
+    def meaning(self) -> str:
+        """For people."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    Why.STEADY: "nothing to change",
+    Why.BACKLOG: "more tasks than slots: scaled out",
+    Why.EXPECTED: "more tasks are expected than there are slots: scaled out ahead of them",
+    Why.MINIMUM: "below min_workers: scaled out",
+    Why.REPAIR: "somebody lowered desired below the busy or protected workers: raised",
+    Why.SURPLUS: "twice proven idle: scaled in",
+    Why.RELEASING: "surplus workers were proven idle once, and unprotected",
+    Why.NO_READING: "nothing is changed: the queues could not be read",
+    Why.STALE_READING: "nothing is changed: the reading is too old, or not newer than the last",
+    Why.WINDOW: "surplus, held: the demand did not fit for a whole scale-in window yet",
+    Why.TASKS_QUEUED: "surplus, held: a queued task may be on its way to any worker",
+    Why.UNMATCHED_HOST: "surplus, held: a busy host is no known worker",
+    Why.UNKNOWN_WORKER: "surplus, held: ECS did not describe a worker",
+    Why.DEPLOYING: "surplus, held: ECS is replacing workers",
+    Why.ALL_BUSY: "surplus, held: no surplus worker is idle and old enough",
+    Why.PROTECTING: "surplus, held: a worker that stays is not protected yet",
+    Why.DRAINING: "surplus, held: cordoned workers still hold something, or did not answer",
+    Why.ZERO_DOUBTED: "surplus, held: the last worker; a queue may hold work nobody counted",
+    Why.FROZEN: "held: a freeze window is open",
+    Why.PAUSED: "nothing is changed: somebody paused the scaler",
+    Why.PARTIAL_READING: "nothing is changed: the reading is incomplete and asks for no more",
+    Why.DEPLOYMENT_FAILED: "scale-out held: ECS gave the newest deployment up",
+    Why.NO_CAPACITY: "scale-out held: ECS has no room for more workers",
+    Why.STARTS_FAILING: "scale-out held: workers do not start",
+    Why.STARTS_SLOW: "scale-out held: workers take far longer to start than is known of them",
+    Why.FLOOR: "raised: somebody set the count below a policy's floor",
+    Why.SCHEDULED: "changed: the policy's schedule asks for another count",
+}
+
+
+_NO_HOLDS = {
+    *(Why.STEADY, Why.BACKLOG, Why.EXPECTED, Why.MINIMUM, Why.REPAIR, Why.SURPLUS, Why.RELEASING),
+    *(Why.FLOOR, Why.SCHEDULED),
+}
+
+HOLDS = tuple(why for why in Why if why not in _NO_HOLDS)
+"""The reasons for which something that the numbers ask for is not done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,12 @@ instead of the same thing for ever.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from sidecar.errors import SidecarError
 from worker_scaler.model import Fleet, Phase, Sighting, Worker
 from worker_scaler.steps import Refusal
 
@@ -34,12 +35,20 @@ class DryRunServices:
         self._desired: dict[str, tuple[int, int]] = {}
         self._seen: dict[str, int] = {}
 
-    def look(self, fleet: Fleet) -> Sighting:
-        """Return the real service with the pretended acts laid over it.
+    def look_all(self, fleets: Sequence[Fleet]) -> Mapping[str, Sighting | SidecarError]:
+        """Return the real services with the pretended acts laid over them.
 
         A pretended count holds until somebody really changes the count.
         """
-        real = self._real.look(fleet)
+        real = self._real.look_all(fleets)
+        return {
+            fleet.name: found
+            if isinstance(found := real[fleet.name], SidecarError)
+            else self._over(fleet, found)
+            for fleet in fleets
+        }
+
+    def _over(self, fleet: Fleet, real: Sighting) -> Sighting:
         self._seen[fleet.name] = real.desired
         pretended, when_it_was = self._desired.get(fleet.name, (real.desired, real.desired))
         return replace(

@@ -7,9 +7,24 @@ from dataclasses import asdict
 
 from sidecar.errors import SidecarError
 from sidecar.telemetry import Telemetry
-from worker_scaler.decision import Decision, Why
+from worker_scaler.agents import Answers
+from worker_scaler.deaths import Cause
+from worker_scaler.decision import HOLDS, Decision, Why
+from worker_scaler.losses import Death
+from worker_scaler.crosscheck import Agreement, QueueCheck
+from worker_scaler.lease import Standing
 from worker_scaler.model import Fleet
 from worker_scaler.steps import Refusal
+
+_CONSEQUENCES = {
+    Agreement.GHOSTS: "these messages belong to no task of Airflow; they do not keep workers",
+    Agreement.LOST: "these tasks wait for a message that is not there; Airflow queues them again after "
+    "[scheduler] task_queued_timeout",
+    Agreement.SWALLOWED: "these messages are with somebody who does not start them; Airflow queues them again "
+    "after [scheduler] task_queued_timeout",
+    Agreement.NO_ANSWER: "the fleet keeps its last worker until SQS answers",
+}
+"""What each disagreement means for tasks and fleets."""
 
 
 class Events:
@@ -46,10 +61,34 @@ class Events:
         self._lost = telemetry.counter(
             "tasks_lost_to_scale_in_total", "Tasks on workers that scale-in stopped; must stay 0", fleet
         )
+        by_cause = ["fleet", "cause"]
+        self._deaths = telemetry.counter("worker_deaths_total", "Workers that ended, by cause", by_cause)
+        self._tasks_on_dead = telemetry.counter(
+            "tasks_on_dead_workers_total", "Tasks that workers held when they ended, by cause", by_cause
+        )
+        self._holds = telemetry.gauge(
+            "held", "1 while a decision is held back for this reason, else 0", ["fleet", "why"]
+        )
+        self._queued = telemetry.gauge("queued_tasks", "Tasks that wait for a worker", fleet)
+        self._cordoned = telemetry.gauge("cordoned_workers", "Workers told not to take messages", fleet)
+        self._silent = telemetry.gauge("silent_agents", "Workers whose agent does not answer", fleet)
+        self._requests = telemetry.counter("api_requests_total", "Requests to ECS, by action", ["action"])
+        self._deferred = telemetry.counter(
+            "api_requests_deferred_total", "Requests to ECS left for later to keep to the budget", ["action"]
+        )
+        self._counted_requests: dict[tuple[str, str], int] = {}
         self._orphans = telemetry.gauge("orphan_tasks", "Tasks in queues that no fleet consumes")
         for name in fleets:
             for counter in (self._refusals, self._failures, self._lost):
                 counter.labels(name)
+            for cause in Cause:
+                self._deaths.labels(name, cause)
+                self._tasks_on_dead.labels(name, cause)
+        self._writer = telemetry.gauge("writer", "1 where this copy holds the lease, 0 where it stands by")
+        self._agreement = telemetry.gauge(
+            "crosscheck", "1 for what SQS and the database say of a queue together", ["queue", "agreement"]
+        )
+        self._messages = telemetry.gauge("sqs_messages", "Messages as SQS counts them", ["queue", "state"])
         self._told: dict[tuple[str, str], object] = {}
 
     def decided(self, fleet: Fleet, decision: Decision) -> None:
@@ -63,6 +102,8 @@ class Events:
         if decision.occupancy is not None:
             self._busy.labels(name).set(numbers.busy_workers or 0)
             self._demand.labels(name).set(numbers.demand_tasks or 0)
+            self._queued.labels(name).set(numbers.queued_tasks or 0)
+            self._cordoned.labels(name).set(numbers.cordoned_workers or 0)
             self._oldest.labels(name).set(numbers.oldest_queued_age_seconds or 0)
             self._unmatched.labels(name).set(len(decision.occupancy.unmatched_hosts))
             self._unmatched_hosts(fleet, decision.occupancy.unmatched_hosts)
@@ -70,9 +111,20 @@ class Events:
             self._log.warning("reading_stale", fleet=name, consequence="nothing is changed")
         elif decision.why not in (Why.STALE_READING, Why.NO_READING):
             self._told.pop((name, "stale"), None)
+        for why in HOLDS:
+            self._holds.labels(name, why).set(1 if decision.why is why else 0)
+        self._trouble(fleet, decision)
         told = self._log.info if decision.steps else self._log.debug
         steps = [str(step) for step in decision.steps]
-        told("decided", fleet=name, why=decision.why.value, steps=steps, **asdict(numbers))
+        told(
+            "decided",
+            fleet=name,
+            why=decision.why.value,
+            steps=steps,
+            bound=decision.bound,
+            doubt=decision.doubt or None,
+            **asdict(numbers),
+        )
 
     def refused(self, fleet: Fleet, refusals: Sequence[Refusal]) -> None:
         """ECS did not change the protection of these workers; they are looked at again in the next tick."""
@@ -86,17 +138,47 @@ class Events:
                 consequence="no worker is released while one that stays is unprotected",
             )
 
-    def lost(self, fleet: Fleet, tasks_by_worker: Mapping[str, int]) -> None:
-        """Scale-in stopped workers that were seen busy."""
-        for arn, tasks in tasks_by_worker.items():
-            self._lost.labels(fleet.name).inc(tasks)
-            self._log.error(
-                "tasks_lost_to_scale_in",
+    def deaths(self, fleet: Fleet, deaths: Sequence[Death]) -> None:
+        """Workers ended; those that scale-in stopped while they held tasks are the accident."""
+        for death in deaths:
+            self._deaths.labels(fleet.name, death.cause).inc()
+            self._tasks_on_dead.labels(fleet.name, death.cause).inc(death.tasks)
+            facts = {"fleet": fleet.name, "worker": death.arn, "tasks": death.tasks, "reason": death.reason}
+            if death.cause is Cause.SCALE_IN and death.tasks:
+                self._lost.labels(fleet.name).inc(death.tasks)
+                self._log.error(
+                    "tasks_lost_to_scale_in",
+                    **facts,
+                    to_do="Look who else changes this service's desired count or clears its protections",
+                )
+            elif death.tasks:
+                self._log.warning(
+                    "worker_died", **facts, cause=death.cause.value, consequence="Airflow retries its tasks"
+                )
+
+    def agents(self, fleet: Fleet, answers: Answers) -> None:
+        """The agents of a fleet's workers were asked."""
+        self._silent.labels(fleet.name).set(len(answers.failures))
+        silent = tuple(sorted(answers.failures))
+        if self._is_news(fleet.name, "silent", silent or None) and silent:
+            self._log.warning(
+                "agents_silent",
                 fleet=fleet.name,
-                worker=arn,
-                tasks=tasks,
-                to_do="Look who else changes this service's desired count or clears its protections",
+                workers=silent,
+                why=answers.failures[silent[0]],
+                consequence="these workers are not released",
+                to_do="Look at the workers' agents, their port in the security group, and the token",
             )
+
+    def requests(self, spent: Mapping[str, int], deferred: Mapping[str, int]) -> None:
+        """So many requests to ECS were made, and left for later, since the start."""
+        for kind, counter, totals in (
+            ("spent", self._requests, spent),
+            ("deferred", self._deferred, deferred),
+        ):
+            for action, total in totals.items():
+                counter.labels(action).inc(total - self._counted_requests.get((kind, action), 0))
+                self._counted_requests[(kind, action)] = total
 
     def failed(self, fleet: Fleet, error: SidecarError, *, is_raised: bool) -> None:
         """One fleet could not be steered in this tick; the others were.
@@ -125,11 +207,64 @@ class Events:
                 to_do="Add the queues to a fleet, or correct the DAGs that name them",
             )
 
+    def standing(self, standing: Standing) -> None:
+        """How this copy stands to the lease; told when it changes, and by whom it is held."""
+        self._writer.set(standing.is_writer)
+        if self._is_news("", "standing", (standing.is_writer, standing.holder, standing.term)):
+            told = "writing" if standing.is_writer else "standing_by"
+            self._log.info(told, holder=standing.holder, term=standing.term)
+
+    def checked(self, checks: Mapping[str, QueueCheck]) -> None:
+        """What SQS says beside the database, by queue; a disagreement is named when it begins or changes."""
+        for queue, check in checks.items():
+            for agreement in Agreement:
+                self._agreement.labels(queue, agreement).set(agreement is check.agreement)
+            if check.messages is not None:
+                self._messages.labels(queue, "visible").set(check.messages.visible)
+                self._messages.labels(queue, "in_flight").set(check.messages.in_flight)
+                self._messages.labels(queue, "delayed").set(check.messages.delayed)
+            if self._is_news(queue, "agreement", check.agreement) and check.agreement in _CONSEQUENCES:
+                self._log.warning(
+                    f"messages_{check.agreement}",
+                    queue=queue,
+                    affected=check.affected,
+                    **(asdict(check.messages) if check.messages else {}),
+                    consequence=_CONSEQUENCES[check.agreement],
+                )
+
+    def estimated(self, queues: Sequence[str]) -> None:
+        """The source is down, and SQS alone says how much there is; nothing is scaled in."""
+        if self._is_news("", "estimated", tuple(queues) or None) and queues:
+            self._log.warning(
+                "demand_from_sqs_alone", queues=list(queues), consequence="fleets may grow, none shrinks"
+            )
+
+    def history_failed(self, error: SidecarError) -> None:
+        """The history could not be read: decisions go on with the last one, or without."""
+        if self._is_news("", "history", str(error)):
+            self._log.warning("history_unread", what=error.what, why=error.why, to_do=error.remedy)
+
     def blind_spots(self, spots: Sequence[str]) -> None:
         """A right is missing: what it would show is not counted."""
         if self._is_news("", "blind spots", tuple(spots) or None) and spots:
             self._log.warning(
                 "blind_spots", not_counted=list(spots), to_do="Run what 'worker-scaler grant-sql' prints"
+            )
+
+    def _trouble(self, fleet: Fleet, decision: Decision) -> None:
+        """The service cannot start workers, or can again."""
+        if not self._is_news(fleet.name, "trouble", decision.trouble):
+            return
+        if decision.trouble is None:
+            self._log.info("service_starts_workers_again", fleet=fleet.name)
+        else:
+            self._log.warning(
+                "service_cannot_start_workers",
+                fleet=fleet.name,
+                service=fleet.service,
+                reason=decision.trouble,
+                consequence="its count is kept and not raised for more work, but after growing pauses",
+                to_do="Mend what ECS names: the image, the secret, the subnet, the capacity, the deployment",
             )
 
     def _unmatched_hosts(self, fleet: Fleet, hosts: Sequence[str]) -> None:

@@ -1,0 +1,55 @@
+"""Why a worker ended, from ECS's own words. Pure.
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Task.html (``stopCode``)
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from worker_scaler.model import Sighting, Worker
+
+_KILLED_EXIT_CODE = 137  # 128 + SIGKILL
+
+
+class Cause(StrEnum):
+    """Why a worker ended. The value is a metric label: never rename, only add."""
+
+    SCALE_IN = "scale_in"
+    DEPLOYMENT = "deployment"
+    SPOT = "spot"
+    OOM = "oom"
+    HEALTH = "health"
+    FAILED_TO_START = "failed_to_start"
+    OTHER = "other"
+
+
+_BY_STOP_CODE = {
+    "TaskFailedToStart": Cause.FAILED_TO_START,
+    "SpotInterruption": Cause.SPOT,
+    "TerminationNotice": Cause.SPOT,
+    "InfrastructureHealth": Cause.HEALTH,
+}
+
+
+def cause_of(worker: Worker, sighting: Sighting) -> Cause:
+    """Say why a stopped worker ended.
+
+    Args:
+        worker: it.
+        sighting: its service, as it is now: ECS says the same words when it lowers a count and when it
+            replaces an older deployment, so a worker of an older one counts as replaced.
+    """
+    if any(reason.startswith("OutOfMemory") for _, reason in worker.exits):
+        return Cause.OOM
+    if worker.stop_code in _BY_STOP_CODE:
+        return _BY_STOP_CODE[worker.stop_code]
+    if "health check" in worker.stop_reason.lower():
+        return Cause.HEALTH
+    if worker.stop_code == "ServiceSchedulerInitiated":
+        return Cause.DEPLOYMENT if sighting.is_outdated(worker) else Cause.SCALE_IN
+    was_killed = any(code == _KILLED_EXIT_CODE for code, _ in worker.exits)
+    if worker.stop_code == "EssentialContainerExited" and was_killed:
+        return Cause.OOM  # nobody asked it to end: only the kernel kills unasked
+    return Cause.OTHER
