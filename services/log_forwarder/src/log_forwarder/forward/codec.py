@@ -21,7 +21,6 @@ import zstandard
 from isal import isal_zlib
 from msgpack import (  # type: ignore[import-untyped]  # it ships no types
     ExtraData,
-    ExtType,
     OutOfData,
     StackError,
     Unpacker,
@@ -31,6 +30,8 @@ from msgpack.exceptions import FormatError  # type: ignore[import-untyped]  # th
 MAX_INFLATED_BYTES = 256 * 1024 * 1024  # of one frame; as Fluentd's compressed_size limits go
 _MAX_ZSTD_WINDOW_BYTES = 8 * 1024 * 1024  # what RFC 8878 asks every decoder to support
 _STEP_BYTES = 256 * 1024
+_MESSAGE = 3  # elements: tag, time, record
+_TIMES = frozenset({int, float, tuple})
 _LARGE_BYTES = 1024 * 1024
 _ARRAYS = frozenset({*range(0x90, 0xA0), 0xDC, 0xDD})
 _GZIP = 16 + zlib.MAX_WBITS
@@ -110,7 +111,15 @@ def _decode(frames: bytes) -> Iterator[Event]:
             return
         end = unpacker.tell()
         try:
-            if frame is not None:  # nil is a heartbeat
+            if (
+                type(frame) is list
+                and len(frame) >= _MESSAGE
+                and type(frame[2]) is dict
+                and type(frame[1]) in _TIMES
+                and type(frame[0]) is bytes
+            ):
+                yield Event(frame[0], frame[2])  # the most frequent mode
+            elif frame is not None:  # nil is a heartbeat
                 yield from _events(frame)
         except _NOT_FORWARD:
             yield Event(_tag_of(frame), None, frames[at:end])
@@ -143,8 +152,6 @@ def _events(frame: Any) -> Iterator[Event]:
     elif isinstance(second, bytes):
         option = frame[2] if len(frame) > 2 and isinstance(frame[2], dict) else {}  # noqa: PLR2004 - see above
         yield from _packed(tag, second, option)
-    elif len(frame) > 2 and isinstance(frame[2], dict):  # noqa: PLR2004 - see above
-        yield Event(tag, frame[2])
     else:
         raise _UnreadableError
 
@@ -212,6 +219,11 @@ def _tag_of(frame: Any) -> bytes:
     return frame[0] if isinstance(frame, list) and frame and isinstance(frame[0], bytes) else b""
 
 
+def _extension(_code: int, data: bytes) -> tuple[bytes]:
+    """Return what no other msgpack type becomes."""
+    return (data,)
+
+
 def _unpacker(max_buffer_bytes: int) -> Any:
     """Return a reader that keeps times as they are: no line needs them."""
-    return Unpacker(raw=True, strict_map_key=False, max_buffer_size=max_buffer_bytes, ext_hook=ExtType)
+    return Unpacker(raw=True, strict_map_key=False, max_buffer_size=max_buffer_bytes, ext_hook=_extension)

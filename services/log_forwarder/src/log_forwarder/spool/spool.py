@@ -121,6 +121,12 @@ class Spool:
                 timeout_seconds,
             )
 
+    def pause(self, seconds: float) -> None:
+        """Wait a little, or until something is accepted. A full volume does not tell when there is room."""
+        with self._changed:
+            released = self._released
+            self._changed.wait_for(lambda: self._released != released or self._is_closed, seconds)
+
     def release(self, position: int) -> None:
         """Delete the segments that end at or before ``position``; the last one stays."""
         with self._changed:
