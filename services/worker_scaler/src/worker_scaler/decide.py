@@ -164,11 +164,13 @@ def _scale_out(view: View, found: Trouble | None) -> tuple[Outcome, Backoff | No
         to = floor
     workers = view.occupancy.busy_first(sighting.present)
     before = protections(fleet, sighting, workers, desired, now=view.now)
-    to_work, _ = packing.orders(view, packing.everybody(view))
+    working = packing.everybody(view) if fleet.packing is None else _working(view, target=to, held_by=None)
+    to_work, to_cordon = packing.orders(view, working)
     steps: tuple[Step, ...] = (*before, *to_work)
     if to > desired:
         after = protections(fleet, sighting, workers, to, now=view.now, already=before)
         steps = (*steps, SetDesired(count=to, before=desired), *after)
+    steps = (*steps, *to_cordon)
     return Outcome(steps=steps, why=held_by or _why_raised(view), desired=to), backoff
 
 
@@ -238,7 +240,8 @@ def _working(view: View, *, target: int, held_by: Why | None) -> frozenset[str]:
         return packing.keep_working(view, workers=target, free_tasks=waiting)
     is_going = held_by is None and target < view.sighting.desired
     headroom = 0 if is_going else view.fleet.packing.headroom_tasks
-    return packing.keep_working(view, workers=view.needed_by_now, free_tasks=waiting + headroom)
+    # Not as many workers as the demand needs: those whose tasks are counted in it may run empty meanwhile.
+    return packing.keep_working(view, workers=0, free_tasks=waiting + headroom)
 
 
 def _why_kept(view: View, target: int, held_by: Why | None) -> Why:

@@ -43,7 +43,7 @@ def foresee(
         tick: from one decision to the next.
     """
     foresight = fleet.foresight
-    is_learnt = bool(latencies.seconds_by_arn)
+    is_learnt = bool(latencies.ordered)
     start_latency = latencies.at(LATE_QUANTILE) if is_learnt else None
     if foresight is None:
         return Outlook(start_latency_seconds=start_latency)

@@ -6,7 +6,8 @@ restarted scaler knows again after one look.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from worker_scaler.model import Sighting
 
@@ -22,25 +23,28 @@ class StartLatencies:
 
     Attributes:
         seconds_by_arn: from creation to RUNNING, the oldest first; at most :data:`REMEMBERED_STARTS`.
+        ordered: the same seconds, the shortest first.
     """
 
-    seconds_by_arn: tuple[tuple[str, float], ...] = ()
+    seconds_by_arn: Mapping[str, float] = field(default_factory=dict)
+    ordered: tuple[float, ...] = ()
 
     def seen(self, sighting: Sighting) -> StartLatencies:
         """Add the starts of a look that are not known yet."""
-        known = {arn for arn, _ in self.seconds_by_arn}
-        new = [
-            (worker.arn, (worker.started_at - worker.created_at).total_seconds())
+        new = {
+            worker.arn: (worker.started_at - worker.created_at).total_seconds()
             for worker in sighting.workers
-            if worker.created_at is not None and worker.started_at is not None and worker.arn not in known
-        ]
+            if worker.created_at is not None
+            and worker.started_at is not None
+            and worker.arn not in self.seconds_by_arn
+        }
         if not new:
             return self
-        return replace(self, seconds_by_arn=(*self.seconds_by_arn, *new)[-REMEMBERED_STARTS:])
+        last = dict([*self.seconds_by_arn.items(), *new.items()][-REMEMBERED_STARTS:])
+        return StartLatencies(seconds_by_arn=last, ordered=tuple(sorted(last.values())))
 
     def at(self, share: float) -> float:
         """Return the seconds that ``share`` of the starts did not exceed."""
-        if len(self.seconds_by_arn) < ENOUGH_STARTS:
+        if len(self.ordered) < ENOUGH_STARTS:
             return UNKNOWN_SECONDS
-        ordered = sorted(seconds for _, seconds in self.seconds_by_arn)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+        return self.ordered[min(len(self.ordered) - 1, int(share * len(self.ordered)))]

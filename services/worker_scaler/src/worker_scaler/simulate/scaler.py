@@ -36,9 +36,7 @@ class ScalerController:
 
     def __init__(self, fleet: Fleet, world: World, *, seed: int) -> None:
         self.has_agents = fleet.agent_port is not None
-        self._forecaster = Forecaster(
-            SimulatedPast(world), tick=timedelta(seconds=world.terms.tick_seconds)
-        )
+        self._forecaster = Forecaster(SimulatedPast(world), tick=timedelta(seconds=world.terms.tick_seconds))
         self._history_due = 0.0
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(InlineExecutor(max_workers=1))

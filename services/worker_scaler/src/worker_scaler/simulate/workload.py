@@ -23,8 +23,9 @@ class Dag:
         seconds: how long each task runs, by task index.
         children: the tasks that wait for each task.
         parents: how many tasks each task waits for.
-        task_ids: what Airflow calls each task. The tasks of a workflow's stage (the longest chain before them) are
-            taken for the mapped instances of one task, so a history by ``task_id`` knows only their mixture.
+        task_ids: what Airflow calls each task. The tasks of a workflow's stage (the longest chain before them)
+            are taken for the mapped instances of one task: a history by ``task_id`` knows only their mixture.
+        roots: the tasks that wait for nobody.
     """
 
     name: str
@@ -32,11 +33,7 @@ class Dag:
     children: tuple[tuple[int, ...], ...]
     parents: tuple[int, ...]
     task_ids: tuple[str, ...]
-
-    @property
-    def roots(self) -> tuple[int, ...]:
-        """The tasks that wait for nobody."""
-        return tuple(task for task, count in enumerate(self.parents) if count == 0)
+    roots: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +108,7 @@ def make_dag(
         children=tuple(map(tuple, children)),
         parents=tuple(len(waits_for) for waits_for in parents),
         task_ids=tuple(task_ids or (f"stage_{number}" for number in stage)),
+        roots=tuple(task for task, waits_for in enumerate(parents) if not waits_for),
     )
 
 

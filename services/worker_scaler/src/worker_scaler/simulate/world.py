@@ -34,8 +34,10 @@ HEARTBEAT_TIMEOUT_SECONDS = 300.0
 """``[scheduler] task_instance_heartbeat_timeout``: when Airflow gives up a killed task and runs it again."""
 REPORT_SECONDS = 1.5  # from a message's receipt to ``running`` with a host name in the database: 1 to 3 s
 SELF_PROTECTION_RETRY_SECONDS = 5.0
-STOPPED_KEPT_SECONDS = 3600.0  # how long ECS describes a stopped task
-PROTECTION_FOR_EVER = math.inf
+STOPPED_KEPT_SECONDS = (
+    600.0  # ECS describes a stopped task for an hour; nobody asks after the heartbeat timeout
+)
+SELF_PROTECTION_SECONDS = 3600.0
 
 
 class Progress:
@@ -270,7 +272,7 @@ class World:
             return
         if not self._may_work(worker):
             self.measure.calls["UpdateTaskProtection"] += 1
-            if self.service.protect(worker.id, STOPPED_KEPT_SECONDS, self.now) is not None:
+            if self.service.protect(worker.id, SELF_PROTECTION_SECONDS, self.now) is not None:
                 self._at(self.now + SELF_PROTECTION_RETRY_SECONDS, Event.PROTECTS_ITSELF, worker)
                 return
         self._open_poll(worker)
