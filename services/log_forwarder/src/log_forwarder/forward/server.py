@@ -68,6 +68,7 @@ class ForwardServer:
             hostname=socket.gethostname(),
         )
         self._listening: list[tuple[socket.socket, Address]] = []
+        self._accepting: list[threading.Thread] = []
         try:
             for address in addresses:
                 self._listening.append((listen(address), address))
@@ -111,6 +112,8 @@ class ForwardServer:
     def close(self) -> None:
         """End all connections; half frames are discarded, their senders have them. Idempotent."""
         self._over.set()
+        for thread in self._accepting:  # a socket that is waited at stays open whoever closes it
+            thread.join(_JOIN_SECONDS)
         for bound, address in self._listening:
             stop_listening(bound, address)
         self._listening = []
@@ -131,8 +134,8 @@ class ForwardServer:
                 continue
             name = f"{address}" if address.path else f"{peer[0]}:{peer[1]}"
             if self.connections >= MOST_CONNECTIONS:
-                client.close()
                 self._listener.forward_refused(name, why=f"{MOST_CONNECTIONS} clients are connected already")
+                client.close()
                 continue
             self._serve(client, name)
 
