@@ -55,7 +55,7 @@ def test_the_contract_is_accepted_as_it_is_written() -> None:
         ({"max_worker": 3}, "did you mean max_workers?"),
         ({"min_workers": 6}, "min_workers 6 is more than max_workers 5"),
         ({"tasks_per_worker": 0}, "WORKER_SCALER_FLEETS[0].tasks_per_worker"),
-        ({"queues": []}, "WORKER_SCALER_FLEETS[0].queues"),
+        ({"queues": []}, "queues: policy 'queue' needs at least one"),
         ({"name": ""}, "WORKER_SCALER_FLEETS[0].name"),
     ],
 )

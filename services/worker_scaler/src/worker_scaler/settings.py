@@ -3,55 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from sidecar.settings import FromJson, SidecarSettings, nearest
+from sidecar.settings import FromJson, SidecarSettings
 from worker_scaler.executors import Executors
+from worker_scaler.fleet_settings import FleetSettings
 from worker_scaler.model import Fleet
 from worker_scaler.sources.facts import Meaning
 
 _PROTECTION_MINUTES_MAX = 2880
 """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateTaskProtection.html"""
-
-Name = Annotated[str, Field(min_length=1)]
-
-
-class FleetSettings(BaseModel):
-    """One ECS service of workers, as ``WORKER_SCALER_FLEETS`` gives it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Name
-    cluster: Name
-    service: Name
-    queues: tuple[Name, ...] = Field(min_length=1)
-    tasks_per_worker: int = Field(default=16, gt=0)
-    min_workers: int = Field(default=0, ge=0)
-    max_workers: int = Field(ge=0)
-    scale_in_window_seconds: float = Field(default=60.0, ge=0)
-    sqs_queue_urls: dict[str, str] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_unknown_fields(cls, values: object) -> object:
-        if isinstance(values, Mapping):
-            known = list(cls.model_fields)
-            unknown = [str(key) for key in values if key not in cls.model_fields]
-            if unknown:
-                listed = ", ".join(f"{key!r}{nearest(key, known)}" for key in unknown)
-                raise ValueError(f"no such field {listed}")
-        return values
-
-    @model_validator(mode="after")
-    def _limits_are_in_order(self) -> Self:
-        if self.min_workers > self.max_workers:
-            raise ValueError(f"min_workers {self.min_workers} is more than max_workers {self.max_workers}")
-        return self
 
 
 class WorkerScalerSettings(SidecarSettings):
@@ -62,9 +28,13 @@ class WorkerScalerSettings(SidecarSettings):
     fleets: Annotated[tuple[FleetSettings, ...], FromJson] = Field(
         min_length=1,
         description=(
-            "JSON list of the services to scale: `name`, `cluster`, `service`, `queues`, "
-            "`tasks_per_worker` (16), `min_workers` (0), `max_workers`, `scale_in_window_seconds` (60), "
-            "`sqs_queue_urls` (queue to URL)"
+            "JSON list of the services to steer: `name`, `cluster`, `service`, `policy` (`queue`, `floor` or "
+            "`schedule`), `queues`, `tasks_per_worker` (16), `min_workers` (0), `max_workers`, "
+            "`scale_in_window_seconds` (60), `sqs_queue_urls` (queue to URL), `agent_port` (none; 9465 with "
+            "worker agents), `pack` (true), `pack_headroom_tasks` (0), `max_step_out`, "
+            "`max_step_in`, `start_timeout_seconds` (600), `freezes` (list of `cron`, `time_zone`, "
+            "`minutes`, `what`: `scale_in` or `all`), `hours` (list of `days`, `from`, `to`, `time_zone`, "
+            "`workers`, `holidays`, `closed_on`; policy `schedule`)"
         ),
     )
     source: Literal["database", "rest", "command"] = Field(
@@ -84,6 +54,18 @@ class WorkerScalerSettings(SidecarSettings):
     command: str | None = Field(default=None, description="For source `command`; refused yet")
     interval_seconds: float = Field(default=10.0, gt=0, description="From the start of one tick to the next")
     dry_run: bool = Field(default=False, description="Decide and tell, change nothing")
+    agent_token: SecretStr | None = Field(
+        default=None, description="What the agents in the workers ask for (`AIRFLOW_ECS_WORKER_AGENT_TOKEN`)"
+    )
+    agent_token_secret_id: str | None = Field(
+        default=None, description="Secrets Manager secret that holds it"
+    )
+    paused: bool = Field(default=False, description="Change nothing; only keep workers protected")
+    pause_file: Path | None = Field(
+        default=None,
+        description="While this file exists the fleets that it names, one a line, are paused; all when it is "
+        "empty",
+    )
     statement_timeout_seconds: float = Field(
         default=2.0, gt=0, description="The database ends the one statement of a tick after this time"
     )
@@ -91,6 +73,22 @@ class WorkerScalerSettings(SidecarSettings):
         default=False,
         description="Log in to the database with a token of the task role (RDS IAM authentication), not a "
         "password; TLS is used then",
+    )
+    lock: Literal["auto", "database", "dynamodb", "none"] = Field(
+        default="auto",
+        description="What makes one writer of several copies: advisory locks in the database, or an item in "
+        "LOCK_TABLE. `auto`: the table when one is given, else the database, else none",
+    )
+    lock_table: str | None = Field(
+        default=None, description="DynamoDB table of the lease; its partition key is the string `name`"
+    )
+    lock_name: str = Field(
+        default="worker-scaler",
+        min_length=1,
+        description="The lease's name in LOCK_TABLE; the same for all copies of one scaler",
+    )
+    history_days: int = Field(
+        default=7, ge=0, description="How many days of task history predictions rest on; 0 reads none"
     )
     executors: Annotated[tuple[str, ...], FromJson] = Field(
         default=(),
@@ -155,10 +153,43 @@ class WorkerScalerSettings(SidecarSettings):
         return fleets
 
     @model_validator(mode="after")
+    def _one_agent_token(self) -> Self:
+        if self.agent_token is not None and self.agent_token_secret_id is not None:
+            raise ValueError(
+                "Set only one of WORKER_SCALER_AGENT_TOKEN and WORKER_SCALER_AGENT_TOKEN_SECRET_ID"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_database(self) -> Self:
         if (self.database_url is None) == (self.database_secret_id is None):
             raise ValueError(
                 "Set exactly one of WORKER_SCALER_DATABASE_URL and WORKER_SCALER_DATABASE_SECRET_ID"
+            )
+        return self
+
+    @property
+    def has_database(self) -> bool:
+        """Whether a database is given."""
+        return self.database_url is not None or self.database_secret_id is not None
+
+    @property
+    def lock_kind(self) -> Literal["database", "dynamodb", "none"]:
+        """What ``lock`` means here."""
+        if self.lock != "auto":
+            return self.lock
+        if self.lock_table is not None:
+            return "dynamodb"
+        return "database" if self.has_database else "none"
+
+    @model_validator(mode="after")
+    def _lock_has_its_place(self) -> Self:
+        if self.lock == "dynamodb" and self.lock_table is None:
+            raise ValueError("WORKER_SCALER_LOCK=dynamodb needs WORKER_SCALER_LOCK_TABLE")
+        if self.lock == "database" and not self.has_database:
+            raise ValueError(
+                "WORKER_SCALER_LOCK=database needs WORKER_SCALER_DATABASE_URL or "
+                "WORKER_SCALER_DATABASE_SECRET_ID"
             )
         return self
 
@@ -182,6 +213,12 @@ class WorkerScalerSettings(SidecarSettings):
             min_workers=given.min_workers,
             max_workers=given.max_workers,
             scale_in_window=timedelta(seconds=given.scale_in_window_seconds),
+            agent_port=given.agent_port,
+            packing=given.packing,
+            max_step_out=given.max_step_out,
+            max_step_in=given.max_step_in,
+            start_timeout=timedelta(seconds=given.start_timeout_seconds),
+            freezes=tuple(each.freeze() for each in given.freezes),
             protection=timedelta(minutes=self.protection_minutes),
             minimum_age=timedelta(seconds=self.minimum_worker_age_seconds),
             reading_max_age=timedelta(seconds=self.reading_max_age_seconds),

@@ -1,0 +1,180 @@
+"""One fleet, as ``WORKER_SCALER_FLEETS`` gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from datetime import date, time, timedelta
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+import holidays
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from sidecar.settings import nearest
+from worker_scaler.freeze import Freeze
+from worker_scaler.model import Packing
+from worker_scaler.policies import Policy
+from worker_scaler.policies.floor import FloorPolicy
+from worker_scaler.policies.queue import QueuePolicy
+from worker_scaler.policies.schedule import Hours, SchedulePolicy, parse_days
+
+DEFAULT_AGENT_PORT = 9465
+"""docs/adr/0004"""
+
+
+def _is_time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as err:
+        raise ValueError(f"{name!r} is no IANA time zone, such as America/Sao_Paulo") from err
+    return name
+
+
+Name = Annotated[str, Field(min_length=1)]
+TimeZone = Annotated[str, AfterValidator(_is_time_zone)]
+
+
+class FreezeSettings(BaseModel):
+    """One freeze window; ``what`` is ``scale_in`` (it may still grow) or ``all``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cron: Name
+    time_zone: TimeZone = "UTC"
+    minutes: float = Field(gt=0)
+    what: Literal["scale_in", "all"] = "scale_in"
+
+    @model_validator(mode="after")
+    def _cron_can_be_read(self) -> Self:
+        self.freeze().check()
+        return self
+
+    def freeze(self) -> Freeze:
+        """Return the window as a value."""
+        return Freeze(
+            cron=self.cron,
+            time_zone=self.time_zone,
+            duration=timedelta(minutes=self.minutes),
+            also_out=self.what == "all",
+        )
+
+
+class HoursSettings(BaseModel):
+    """One window of policy ``schedule``; ``holidays`` is a country, or ``country-subdivision``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    days: Name = "mon-sun"
+    begins: time = Field(alias="from")
+    ends: time = Field(alias="to")
+    time_zone: TimeZone = "UTC"
+    workers: int = Field(ge=0)
+    holidays: str | None = None
+    closed_on: frozenset[date] = frozenset()
+
+    @model_validator(mode="after")
+    def _days_can_be_read(self) -> Self:
+        self.hours()
+        return self
+
+    def hours(self) -> Hours:
+        """Return the window as a value."""
+        return Hours(
+            days=parse_days(self.days),
+            begins=self.begins,
+            ends=self.ends,
+            time_zone=self.time_zone,
+            workers=self.workers,
+            closed_on=_Closed(self.closed_on, self.holidays),
+        )
+
+
+class FleetSettings(BaseModel):
+    """One ECS service and how it is steered."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    cluster: Name
+    service: Name
+    policy: Literal["queue", "floor", "schedule"] = "queue"
+    queues: tuple[Name, ...] = ()
+    tasks_per_worker: int = Field(default=16, gt=0)
+    min_workers: int = Field(default=0, ge=0)
+    max_workers: int = Field(ge=0)
+    scale_in_window_seconds: float = Field(default=60.0, ge=0)
+    sqs_queue_urls: dict[str, str] = Field(default_factory=dict)
+    agent_port: int | None = Field(default=None, ge=1, le=65535)
+    pack: bool = True
+    pack_headroom_tasks: int = Field(default=0, ge=0)
+    max_step_out: int | None = Field(default=None, gt=0)
+    max_step_in: int | None = Field(default=None, gt=0)
+    start_timeout_seconds: float = Field(default=600.0, gt=0)
+    freezes: tuple[FreezeSettings, ...] = ()
+    hours: tuple[HoursSettings, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_unknown_fields(cls, values: object) -> object:
+        if isinstance(values, Mapping):
+            if values.get("policy") == "wake":
+                raise ValueError(
+                    "policy 'wake' is not built yet; 'schedule' steers a web server by the clock"
+                )
+            known = list(cls.model_fields)
+            unknown = [str(key) for key in values if key not in cls.model_fields]
+            if unknown:
+                listed = ", ".join(f"{key!r}{nearest(key, known)}" for key in unknown)
+                raise ValueError(f"no such field {listed}")
+        return values
+
+    @model_validator(mode="after")
+    def _fields_fit_together(self) -> Self:
+        if self.min_workers > self.max_workers:
+            raise ValueError(f"min_workers {self.min_workers} is more than max_workers {self.max_workers}")
+        if self.policy == "queue" and not self.queues:
+            raise ValueError("queues: policy 'queue' needs at least one")
+        if self.policy != "queue" and (self.queues or self.agent_port is not None):
+            raise ValueError(
+                f"policy {self.policy!r} knows no busy worker: a service of Celery workers needs 'queue'"
+            )
+        if bool(self.hours) != (self.policy == "schedule"):
+            raise ValueError(
+                "hours: policy 'schedule' needs at least one window, and no other policy has any"
+            )
+        if self.policy == "floor" and self.min_workers == 0:
+            raise ValueError("min_workers: policy 'floor' needs a floor of at least 1")
+        return self
+
+    @property
+    def packing(self) -> Packing | None:
+        """How work is packed onto few workers; without agents there is nothing to pack with."""
+        return Packing(headroom_tasks=self.pack_headroom_tasks) if self.pack and self.agent_port else None
+
+    def policy_object(self) -> Policy:
+        """Return what chooses its count."""
+        if self.policy == "floor":
+            return FloorPolicy()
+        if self.policy == "schedule":
+            return SchedulePolicy(hours=tuple(each.hours() for each in self.hours))
+        return QueuePolicy()
+
+
+class _Closed:
+    """Dates on which a window does not open: given ones, and a country's public holidays."""
+
+    def __init__(self, dates: Container[date], place: str | None) -> None:
+        self._dates = dates
+        self._holidays: Container[date] = _holidays_of(place) if place else ()
+
+    def __contains__(self, day: object) -> bool:
+        return isinstance(day, date) and (day in self._dates or day in self._holidays)
+
+
+def _holidays_of(place: str) -> Container[date]:
+    country, _, subdivision = place.partition("-")
+    try:
+        found: Container[date] = holidays.country_holidays(country, subdiv=subdivision or None)
+    except NotImplementedError as err:
+        raise ValueError(f"no holidays are known of {place!r}; give a country like BR, or BR-SP") from err
+    return found
