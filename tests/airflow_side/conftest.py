@@ -3,6 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from local_cloud.process import LocalCloud
+
+from .workers import Stage
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "airflow_side" / "src"))
+
+
+@pytest.fixture(scope="session")
+def running_cloud() -> Iterator[LocalCloud]:
+    with LocalCloud() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def stage(running_cloud: LocalCloud, database: str, tmp_path: Path) -> Iterator[Stage]:
+    """Two queues, ``default`` and ``heavy``, and a table that notes every run of a task."""
+    running_cloud.clear_faults()
+    made = Stage(running_cloud, database, tmp_path)
+    made.queue("default", "heavy")
+    yield made
+    made.sqs.close()
+    running_cloud.clear_faults()
