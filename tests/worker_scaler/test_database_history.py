@@ -73,7 +73,7 @@ def test_the_next_runs_alone_are_read_again_and_keep_their_widths(airflow: Airfl
     airflow.run("UPDATE dag SET next_dagrun_create_after = next_dagrun_create_after + interval '5 minutes'")
     airflow.run("TRUNCATE dag_run")
 
-    again = source.read(known)
+    again = source.next_runs(known)
 
     assert [run.at for run in again.next_runs] == [soon + timedelta(minutes=5)]
     assert again.next_runs[0].width == {"heavy": 3}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, LiteralString
 
 import psycopg
@@ -80,8 +80,12 @@ class AdvisoryLock:
                 raise lease_lost("the database does not know the lock any more")
 
     def release(self) -> None:
-        """Close the session, and the locks with it."""
+        """Unlock and close the session."""
         with self._lock:
+            if self._connection is not None:
+                # The server notices a closed session a moment later; a session that broke has no lock to free.
+                with suppress(psycopg.Error):
+                    self._connection.execute("SELECT pg_advisory_unlock_all()")
             self._forget()
 
     def _claim(self) -> Standing:

@@ -23,7 +23,7 @@ from worker_scaler.model import Fleet, Phase, Reading, Sighting, Worker
 from worker_scaler.outlook import NOTHING_EXPECTED, Outlook
 from worker_scaler.policies import Case, Policy
 from worker_scaler.policies.queue import QueuePolicy
-from worker_scaler.ports import Agents, Forecast, Pause, Services, Source
+from worker_scaler.ports import Agents, CrossCheck, Forecast, Pause, Services, Source
 from worker_scaler.steps import Give, Protect, SetDesired, Step, only_adds
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ class Cycle:
         forecast: what is foreseen; None is nothing.
         pause: whether a person stopped the scaler; None is never.
         budget: whose spending is told; None is not counted.
+        crosscheck: puts a second source's doubts into each reading; None is no second source.
         rng: spreads pauses after failing starts.
     """
 
@@ -56,6 +57,7 @@ class Cycle:
         forecast: Forecast | None = None,
         pause: Pause | None = None,
         budget: Budget | None = None,
+        crosscheck: CrossCheck | None = None,
     ) -> None:
         self._fleets = fleets
         self._services = services
@@ -69,10 +71,15 @@ class Cycle:
         self._forecast = forecast
         self._pause = pause
         self._budget = budget
+        self._crosscheck = crosscheck
         self._calls = Calls()
         self._default_policy = QueuePolicy()
-        self._memories = {fleet.name: Memory() for fleet in fleets}
-        self._losses = {fleet.name: Losses() for fleet in fleets}
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what was seen: somebody else has been at work since. It is merely more careful then."""
+        self._memories = {fleet.name: Memory() for fleet in self._fleets}
+        self._losses = {fleet.name: Losses() for fleet in self._fleets}
 
     async def tick(self) -> None:
         """Steer every fleet once.
@@ -102,7 +109,9 @@ class Cycle:
         if not any(self._policy(fleet).needs_reading for fleet in self._fleets):
             return None, None
         reading, failure = await self._calls.run(_try_read, self._source)
-        if reading is not None:
+        if self._crosscheck is not None:
+            reading = await self._calls.run(self._crosscheck, reading)
+        if reading is not None and reading.is_complete:
             queues = [queue for fleet in self._fleets for queue in fleet.queues]
             orphans = reading.orphans(queues)
             self._events.orphans(orphans)

@@ -10,21 +10,10 @@ from sidecar.telemetry import Telemetry
 from worker_scaler.agents import Answers
 from worker_scaler.deaths import Cause
 from worker_scaler.decision import HOLDS, Decision, Why
-from worker_scaler.losses import Death
-from worker_scaler.crosscheck import Agreement, QueueCheck
 from worker_scaler.lease import Standing
+from worker_scaler.losses import Death
 from worker_scaler.model import Fleet
 from worker_scaler.steps import Refusal
-
-_CONSEQUENCES = {
-    Agreement.GHOSTS: "these messages belong to no task of Airflow; they do not keep workers",
-    Agreement.LOST: "these tasks wait for a message that is not there; Airflow queues them again after "
-    "[scheduler] task_queued_timeout",
-    Agreement.SWALLOWED: "these messages are with somebody who does not start them; Airflow queues them again "
-    "after [scheduler] task_queued_timeout",
-    Agreement.NO_ANSWER: "the fleet keeps its last worker until SQS answers",
-}
-"""What each disagreement means for tasks and fleets."""
 
 
 class Events:
@@ -85,10 +74,6 @@ class Events:
                 self._deaths.labels(name, cause)
                 self._tasks_on_dead.labels(name, cause)
         self._writer = telemetry.gauge("writer", "1 where this copy holds the lease, 0 where it stands by")
-        self._agreement = telemetry.gauge(
-            "crosscheck", "1 for what SQS and the database say of a queue together", ["queue", "agreement"]
-        )
-        self._messages = telemetry.gauge("sqs_messages", "Messages as SQS counts them", ["queue", "state"])
         self._told: dict[tuple[str, str], object] = {}
 
     def decided(self, fleet: Fleet, decision: Decision) -> None:
@@ -213,43 +198,6 @@ class Events:
         if self._is_news("", "standing", (standing.is_writer, standing.holder, standing.term)):
             told = "writing" if standing.is_writer else "standing_by"
             self._log.info(told, holder=standing.holder, term=standing.term)
-
-    def checked(self, checks: Mapping[str, QueueCheck]) -> None:
-        """What SQS says beside the database, by queue; a disagreement is named when it begins or changes."""
-        for queue, check in checks.items():
-            for agreement in Agreement:
-                self._agreement.labels(queue, agreement).set(agreement is check.agreement)
-            if check.messages is not None:
-                self._messages.labels(queue, "visible").set(check.messages.visible)
-                self._messages.labels(queue, "in_flight").set(check.messages.in_flight)
-                self._messages.labels(queue, "delayed").set(check.messages.delayed)
-            if self._is_news(queue, "agreement", check.agreement) and check.agreement in _CONSEQUENCES:
-                self._log.warning(
-                    f"messages_{check.agreement}",
-                    queue=queue,
-                    affected=check.affected,
-                    **(asdict(check.messages) if check.messages else {}),
-                    consequence=_CONSEQUENCES[check.agreement],
-                )
-
-    def estimated(self, queues: Sequence[str]) -> None:
-        """The source is down, and SQS alone says how much there is; nothing is scaled in."""
-        if self._is_news("", "estimated", tuple(queues) or None) and queues:
-            self._log.warning(
-                "demand_from_sqs_alone", queues=list(queues), consequence="fleets may grow, none shrinks"
-            )
-
-    def history_failed(self, error: SidecarError) -> None:
-        """The history could not be read: decisions go on with the last one, or without."""
-        if self._is_news("", "history", str(error)):
-            self._log.warning("history_unread", what=error.what, why=error.why, to_do=error.remedy)
-
-    def blind_spots(self, spots: Sequence[str]) -> None:
-        """A right is missing: what it would show is not counted."""
-        if self._is_news("", "blind spots", tuple(spots) or None) and spots:
-            self._log.warning(
-                "blind_spots", not_counted=list(spots), to_do="Run what 'worker-scaler grant-sql' prints"
-            )
 
     def _trouble(self, fleet: Fleet, decision: Decision) -> None:
         """The service cannot start workers, or can again."""

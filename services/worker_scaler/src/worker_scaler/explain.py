@@ -15,6 +15,7 @@ from sidecar.errors import SidecarError
 from sidecar.http import Answer
 from sidecar.secrets import mask
 from worker_scaler.decision import Decision
+from worker_scaler.lease import Standing
 from worker_scaler.policies import Case
 from worker_scaler.steps import Step
 
@@ -37,6 +38,7 @@ class Explanations:
         self._dry_run = dry_run
         self._fleets: dict[str, _Last] = {}
         self._orphans: dict[str, int] = {}
+        self._standing = Standing(is_writer=False)
 
     def decided(self, case: Case, decision: Decision) -> None:
         """Keep a decision; it replaces the last one."""
@@ -50,10 +52,22 @@ class Explanations:
         """Keep the queues that no fleet consumes."""
         self._orphans = tasks_by_queue
 
+    def standing(self, standing: Standing) -> None:
+        """Keep how this copy stands to the lease; who stands by decides nothing."""
+        self._standing = standing
+
     def answer(self) -> Answer:
         """Return the decisions; called on an HTTP thread."""
         fleets = {name: _explained(last) for name, last in dict(self._fleets).items()}
-        return _json({"dry_run": self._dry_run, "orphan_queues": self._orphans, "fleets": fleets})
+        return _json(
+            {
+                "dry_run": self._dry_run,
+                "role": "writer" if self._standing.is_writer else "standby",
+                "lease": {"holder": self._standing.holder, "term": self._standing.term},
+                "orphan_queues": self._orphans,
+                "fleets": fleets,
+            }
+        )
 
     def replay(self) -> Answer:
         """Return what each decision was taken from, for :func:`rebuild`; called on an HTTP thread."""

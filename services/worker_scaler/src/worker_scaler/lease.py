@@ -15,8 +15,10 @@ from sidecar.errors import Transient
 
 if TYPE_CHECKING:
     from sidecar.errors import SidecarError
-    from worker_scaler.model import Fleet, Sighting
-    from worker_scaler.ports import Services
+    from worker_scaler.agent import Order
+    from worker_scaler.agents import Answers
+    from worker_scaler.model import Fleet, Sighting, Worker
+    from worker_scaler.ports import Agents, Services
     from worker_scaler.steps import Refusal
 
 
@@ -118,6 +120,24 @@ class FencedServices:
         except LeaseLostError:
             self._lost.set()
             raise
+
+
+class FencedAgents:
+    """Implements :class:`worker_scaler.ports.Agents` while the lease is ours: orders are acts too."""
+
+    def __init__(self, agents: Agents, fence: FencedServices) -> None:
+        self._agents = agents
+        self._fence = fence
+
+    def ask(self, fleet: Fleet, workers: Sequence[Worker]) -> Answers:
+        """Ask, which keeps orders alive (see the port)."""
+        self._fence.check()
+        return self._agents.ask(fleet, workers)
+
+    def order(self, fleet: Fleet, workers: Sequence[Worker], order: Order) -> Answers:
+        """Order (see the port)."""
+        self._fence.check()
+        return self._agents.order(fleet, workers, order)
 
 
 def lease_lost(why: str) -> LeaseLostError:

@@ -28,6 +28,13 @@ class Source(Protocol):
         """
 
 
+class CrossCheck(Protocol):
+    """A second source beside the first. Blocking. Raises nothing."""
+
+    def __call__(self, reading: Reading | None) -> Reading | None:
+        """Return the reading with the other's doubts in it; without one, an incomplete one or None."""
+
+
 class Services(Protocol):
     """The ECS services of the fleets. Blocking, and safe to call from any thread.
 

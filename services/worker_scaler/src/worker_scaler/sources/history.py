@@ -85,16 +85,20 @@ class DatabaseHistory:
         self._database = database
         self._values: dict[str, Any] = {"days": days, "quantiles": list(QUANTILES)}
 
-    def read(self, known: History | None = None) -> History:
-        """Return the history.
-
-        Args:
-            known: an earlier answer: then only the next runs are read again, which costs next to nothing.
+    def read(self) -> History:
+        """Return all of it.
 
         Raises:
             ConfigError: login refused.
             Transient: no answer in time; a retry may help.
         """
+        return self._asked(None)
+
+    def next_runs(self, known: History) -> History:
+        """Return ``known`` with its next runs read again, which costs next to nothing. Raises as above."""
+        return self._asked(known)
+
+    def _asked(self, known: History | None) -> History:
         options = f"-c statement_timeout={_STATEMENT_TIMEOUT_MILLISECONDS}"
         with self._database.connect(options=options) as connection:
             try:
