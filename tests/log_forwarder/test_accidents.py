@@ -35,7 +35,7 @@ def test_kill_dash_nine_while_sending_loses_nothing_and_repeats_one_call_at_most
     world.has_all(numbers)
     repeated = world.repeated()
     assert 0 < len(repeated) * 400 <= IN_FLIGHT_BYTES
-    assert len({envelope["id"] for envelope in world.envelopes()}) == len(numbers)
+    assert len({envelope["_fwd"]["id"] for envelope in world.envelopes()}) == len(numbers)
     assert world.numbers(log)[-1] == numbers[-1]
 
 
@@ -115,7 +115,7 @@ def test_sigterm_ships_what_was_just_written_and_exits_0(world: World) -> None:
     assert forwarder.terminate() == 0
     assert world.numbers() == list(range(5))
     assert world.envelopes()[-1]["message"] == "last words"
-    assert world.envelopes()[-1]["unterminated"] is True
+    assert world.envelopes()[-1]["_fwd"]["unterminated"] is True
 
 
 def test_sigterm_during_an_outage_exits_3_in_time_and_the_next_start_goes_on(world: World) -> None:
@@ -147,7 +147,7 @@ def test_once_ships_everything_and_a_second_time_nothing(world: World) -> None:
 
     assert (world.once().code, world.once().code) == (0, 0)
     assert world.numbers() == list(range(10))
-    assert {envelope["task_id"] for envelope in world.envelopes()} == {"t"}
+    assert {envelope["_fwd"]["task_id"] for envelope in world.envelopes()} == {"t"}
 
 
 def test_a_file_replaced_between_two_runs_is_shipped_whole_although_its_last_line_was_blank(
@@ -174,7 +174,7 @@ def test_a_line_beyond_every_limit_arrives_in_marked_parts(world: World) -> None
     before, *parts, after = world.envelopes()
     assert (before["message"], after["message"]) == ("before", "after")
     assert "".join(part["message"] for part in parts).encode() == line
-    assert [(part["part"], part["is_last_part"]) for part in parts] == [
+    assert [(part["_fwd"]["part"], part["_fwd"]["is_last_part"]) for part in parts] == [
         (number, number == len(parts)) for number in range(1, len(parts) + 1)
     ]
 

@@ -41,8 +41,10 @@ def test_a_misspelled_variable_is_named_with_the_nearest_name(world: World) -> N
         ("FORWARD", '["tcp://0.0.0.0:24224"]', "LOG_FORWARDER_FORWARD: this input is not available yet"),
         ("DOCKER", "true", "LOG_FORWARDER_DOCKER: this input is not available yet"),
         ("STDIN", "true", "LOG_FORWARDER_STDIN: this input is not available yet"),
-        ("COMPRESSION", "gzip", "LOG_FORWARDER_COMPRESSION: this compression is not available yet"),
-        ("FORMAT", "xml", "LOG_FORWARDER_FORMAT: Input should be 'json' or 'raw'"),
+        ("COMPRESSION", "lz4", "LOG_FORWARDER_COMPRESSION: Input should be 'none', 'gzip' or 'zstd'"),
+        ("FORMAT", "xml", "LOG_FORWARDER_FORMAT: Input should be 'envelope', 'json' or 'raw'"),
+        ("EXCLUDE", '["*.tmp"]', "'*.tmp' is not absolute"),
+        ("OVERFLOW_URL", "bucket/prefix", "LOG_FORWARDER_OVERFLOW_URL: String should match pattern"),
         ("FLUSH_SECONDS", "0", "LOG_FORWARDER_FLUSH_SECONDS: Input should be greater than 0"),
     ],
 )

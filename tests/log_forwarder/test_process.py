@@ -67,7 +67,7 @@ def test_metrics_count_lines_bytes_and_the_bill(world: World) -> None:
     seen = metrics(port)
 
     assert log.stat().st_size > 0
-    assert (seen["read_lines_total"], seen["delivered_lines_total"]) == (10, 10)
+    assert (seen['read_lines_total{stream="file"}'], seen["delivered_lines_total"]) == (10, 10)
     assert seen["delivered_bytes_total"] == sum(map(len, world.firehose.accepted))
     assert seen["billed_bytes_total"] == 5120 * len(world.firehose.accepted)
     assert seen['calls_total{result="ok"}'] == len(world.firehose.calls)
@@ -104,7 +104,7 @@ def test_each_line_names_the_ecs_task(world: World, metadata_uri: str) -> None:
     settings = {**world.settings(), "ECS_CONTAINER_METADATA_URI_V4": metadata_uri}
 
     assert world.run("log_forwarder", "once", settings=settings).code == 0
-    assert world.envelopes()[0]["ecs"] == {
+    assert world.envelopes()[0]["_fwd"]["ecs"] == {
         "cluster": "prod",
         "task_arn": "arn:task/1",
         "task_family": "worker",

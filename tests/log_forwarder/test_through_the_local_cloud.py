@@ -77,9 +77,9 @@ def test_throttling_partial_failures_and_lost_answers_lose_nothing_and_repeats_c
 
     assert done.code == 0, done.out
     found = lines_in(stream)
-    by_id = {line["id"]: line for line in found}
-    assert Counter(line["source"] for line in by_id.values()) == {
+    by_id = {line["_fwd"]["id"]: line for line in found}
+    assert Counter(line["_fwd"]["source"] for line in by_id.values()) == {
         str(logs / f"{name}.log"): 1000 for name in range(4)
     }
     assert len(found) > len(by_id)  # a call whose answer was lost came twice, with the same ids
-    assert all(by_id[line["id"]] == line for line in found)
+    assert all(by_id[line["_fwd"]["id"]] == line for line in found)

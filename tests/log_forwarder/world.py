@@ -65,9 +65,9 @@ class World:
     def numbers(self, source: Path | None = None) -> list[int]:
         """Return the numbers of :meth:`log` that were accepted, in order."""
         return [
-            envelope["log"]["n"]
+            envelope["n"]
             for envelope in self.envelopes()
-            if "log" in envelope and (source is None or envelope["source"] == str(source))
+            if "n" in envelope and (source is None or envelope["_fwd"]["source"] == str(source))
         ]
 
     def has_all(self, numbers: range) -> None:

@@ -9,9 +9,15 @@ a deferred task's triggerer writes ``attempt=N.log.trigger.<job id>.log`` beside
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 _TEXT = ("dag_id", "run_id", "task_id")
 _NUMBER = re.compile(r"^(?P<name>map_index|attempt)=(?P<value>-?\d+)")
+
+
+def kind_of(path: str) -> Literal["airflow_task", "file"]:
+    """Say whether a file is a task's log."""
+    return "airflow_task" if "/task_id=" in path else "file"
 
 
 def identify(path: str) -> dict[str, str | int]:

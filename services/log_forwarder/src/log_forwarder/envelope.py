@@ -1,99 +1,153 @@
-"""One line of a file -> one line of the stream. Pure.
+"""Lines of a source -> lines of the stream. Pure.
 
-``json`` puts each line in an object of its own, so that a reader of the bucket knows where it came
-from and can remove duplicates::
+``envelope``  one line of JSON about the lines that follow it, which are the source's own bytes:
+              ``{"_fwd":{"v":1,"id":"9c1185a5c5e9fc54.1024-9216","source":"/logs/…/attempt=1.log",…}}``
+``json``      the same object in every line: spliced into a line that is a JSON object, else beside the text:
+              ``{"_fwd":{…},"timestamp":…}``, ``{"_fwd":{…},"message":"…"}`` or ``"message_base64"``
+``raw``       nothing but the source's own bytes
 
-    {"id":"9c1185a5c5e9fc54.1024-1311","source":"/logs/…/attempt=1.log","dag_id":"etl",…,"log":{…}}
-
-The line is under exactly one of three keys, each with one type, and can be got back exactly:
-
-``log``             it was a JSON object: its own bytes
-``message``         it was other UTF-8 text
-``message_base64``  it was not UTF-8 (or its escaped text would not fit a record)
+``id`` is source, first and last offset: the same bytes have the same id, ranges of one source tile it.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
-from typing import Any, NoReturn, Protocol
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple, NoReturn
 
-from log_forwarder.airflow_path import identify
-from log_forwarder.batching import MAX_RECORD_BYTES
-from log_forwarder.framing import Piece
+from log_forwarder.inputs.base import MAX_CHUNK_BYTES, Chunk, Origin
 
-# A piece must fit a record in its worst spelling. base64 makes 700,000 bytes 933,336; that leaves
+Format = Literal["envelope", "json", "raw"]
+
+# A part of a line must fit a record in its worst spelling. base64 makes 700,000 bytes 933,336; that leaves
 # 90,000 for the rest of the object: a path of PATH_MAX (4,096 bytes, escaped at most six times) twice.
-JSON_PIECE_BYTES = 700_000
-RAW_PIECE_BYTES = MAX_RECORD_BYTES - 1  # and its newline
+JSON_CHUNK_BYTES = 700_000
+# Encoded lines of one member; what cannot be compressed grows by 20 bytes and 5 for each 64 KiB.
+MAX_MEMBER_BYTES = 1_000_000
+HEADER_BYTES = 1024  # what an envelope line usually takes at most: a guess, for when a member is full
 
 _OBJECT_FIRST = 0x7B  # {
+_OBJECT_LAST = 0x7D  # }
 
 
-class Encode(Protocol):
-    """Turns a piece into the bytes that are sent, newline included."""
+class Segment(NamedTuple):
+    """Adjacent lines of one origin, as one record carries them.
 
-    def __call__(self, piece: Piece) -> bytes:
-        """Return the bytes, at most ``MAX_RECORD_BYTES``."""
-
-
-class JsonLines:
-    """Encodes the lines of one file as JSON objects.
-
-    Args:
-        source: the file's identity; with the offsets it makes each line's ``id``.
-        path: the file's path when it was first seen.
-        ecs: facts about the ECS task; may be empty.
+    Attributes:
+        origin: whose lines.
+        start, end: offsets in the source.
+        data: the lines (see :class:`~log_forwarder.inputs.base.Chunk`).
+        part, is_unfinished: as of the chunk.
     """
 
-    def __init__(self, *, source: str, path: str, ecs: Mapping[str, str]) -> None:
-        about: dict[str, Any] = {"source": _printable(path), **identify(_printable(path))}
-        if ecs:
-            about["ecs"] = dict(ecs)
-        self._before = f'{{"id":"{source}.'.encode()
-        self._about = b'",' + _dump(about)[1:-1] + b","
+    origin: Origin
+    start: int
+    end: int
+    data: bytes
+    part: int
+    is_unfinished: bool
 
-    def __call__(self, piece: Piece) -> bytes:
-        """Return the piece as one line of JSON."""
-        head = b"%b%d-%d%b%b" % (self._before, piece.start, piece.end, self._about, _flags(piece))
-        line = head + _body(piece) + b"}\n"
-        if len(line) > MAX_RECORD_BYTES:
-            return head + _base64(piece.text) + b"}\n"
-        return line
+    @property
+    def lines(self) -> int:
+        """Lines that end here."""
+        return self.data.count(b"\n") + (self.is_unfinished and not self.part)
 
 
-def raw_lines(piece: Piece) -> bytes:
-    """Return the piece's own bytes. A flushed tail gets the newline that keeps it from the next line."""
-    return piece.text + b"\n" if piece.is_last else piece.text
+def chunk_bytes(line_format: Format) -> int:
+    """Return the longest chunk that an input may hand out for this format."""
+    return JSON_CHUNK_BYTES if line_format == "json" else MAX_CHUNK_BYTES
 
 
-def _flags(piece: Piece) -> bytes:
-    if piece.part:
-        flags = b'"part":%d,"is_last_part":%b,' % (piece.part, b"true" if piece.is_last else b"false")
-    else:
-        flags = b""
-    return flags if piece.is_terminated or not piece.is_last else flags + b'"unterminated":true,'
+def header(segment: Segment, facts: Mapping[str, object]) -> bytes:
+    """Return the line that stands before a segment in format ``envelope``."""
+    own = {
+        **_about(segment.origin, segment.start, segment.end, facts),
+        "start": segment.start,
+        "end": segment.end,
+        "lines": segment.lines,
+        "crc32": f"{zlib.crc32(segment.data):08x}",
+        **_flags(segment.part, is_last=not segment.is_unfinished, is_unfinished=segment.is_unfinished),
+    }
+    if len(segment.data) != segment.end - segment.start:
+        own["changed"] = True  # a rule removed, joined or masked something
+    return b'{"_fwd":' + _dump(own) + b"}\n"
 
 
-def _body(piece: Piece) -> bytes:
-    text = piece.text
+def body(segment: Segment) -> bytes:
+    """Return the segment's lines, closed by a newline: what follows is somebody else's."""
+    return segment.data + b"\n" if segment.is_unfinished else segment.data
+
+
+def raw(segment: Segment) -> bytes:
+    """Return the bytes alone. A flushed tail gets the newline that keeps it from the next line."""
+    return segment.data + b"\n" if segment.is_unfinished and not segment.part else segment.data
+
+
+def json_chunks(chunk: Chunk, facts: Mapping[str, object]) -> Iterator[Chunk]:
+    """Encode each line as a JSON object; yield chunks of at most ``MAX_MEMBER_BYTES``.
+
+    All but the last have no position: a restart goes on after the last one that was accepted whole.
+    """
+    if not chunk.data:
+        yield chunk
+        return
+    before, about = _around(chunk, facts)
+    is_exact = len(chunk.data) == chunk.end - chunk.start
+    encoded: list[bytes] = []
+    size_bytes, start, at = 0, chunk.start, 0
+    for number, text in enumerate(chunk.data.removesuffix(b"\n").split(b"\n")):
+        if is_exact:
+            first, after = chunk.start + at, min(chunk.start + at + len(text) + 1, chunk.end)
+            place = b"%d-%d" % (first, after)
+        else:  # a rule removed or changed lines: their own offsets are not known any more
+            first = chunk.start + number  # any place that tiles: there are more bytes than lines
+            place = b"%d-%d.%d" % (chunk.start, chunk.end, number)
+        line = _json_line(before + place + about, text, is_part=chunk.part > 0)
+        if size_bytes + len(line) > MAX_MEMBER_BYTES and first > start:
+            yield chunk._replace(start=start, end=first, data=b"".join(encoded), position=None)
+            encoded, size_bytes, start = [], 0, first
+        encoded.append(line)
+        size_bytes += len(line)
+        at += len(text) + 1
+    yield chunk._replace(start=start, data=b"".join(encoded), is_unfinished=False)
+
+
+def _around(chunk: Chunk, facts: Mapping[str, object]) -> tuple[bytes, bytes]:
+    """Return what stands before and after the offsets in each line's id."""
+    marker = "\x00"
+    own = {
+        **_about(chunk.origin, 0, 0, facts),
+        **_flags(chunk.part, is_last=not chunk.is_unfinished, is_unfinished=chunk.is_unfinished),
+    }
+    own["id"] = f"{chunk.origin.source}.{marker}"
+    before, _, after = (b'{"_fwd":' + _dump(own)).partition(_dump(marker)[1:-1])
+    return before, after
+
+
+def _json_line(head: bytes, text: bytes, *, is_part: bool) -> bytes:
     try:
         decoded = text.decode()
     except UnicodeDecodeError:
-        return _base64(text)
-    if text and text[0] == _OBJECT_FIRST and not piece.part and _is_json(decoded):
-        return b'"log":' + text
-    return b'"message":' + _dump(decoded)
+        return head + _base64(text)
+    if not is_part and _is_object(text, decoded):
+        inner = text.lstrip()[1:]
+        return head + (b"," if inner.lstrip() != b"}" else b"") + inner + b"\n"
+    line = head + b',"message":' + _dump(decoded) + b"}\n"
+    return line if len(line) <= MAX_MEMBER_BYTES else head + _base64(text)
 
 
 def _base64(text: bytes) -> bytes:
-    return b'"message_base64":"' + base64.b64encode(text) + b'"'
+    return b',"message_base64":"' + base64.b64encode(text) + b'"}\n'
 
 
-def _is_json(text: str) -> bool:
+def _is_object(text: bytes, decoded: str) -> bool:
+    """Whether our key can be spliced in: a JSON object that does not hold it already."""
+    if not text or text[0] != _OBJECT_FIRST or text[-1] != _OBJECT_LAST or b'"_fwd"' in text:
+        return False
     try:
-        _DECODER.decode(text)
+        _DECODER.decode(decoded)
     except (ValueError, RecursionError):  # RecursionError: thousands of open brackets are text to us
         return False
     return True
@@ -106,10 +160,29 @@ def _refuse(constant: str) -> NoReturn:
 _DECODER = json.JSONDecoder(parse_constant=_refuse)  # json.loads would make one per line, a third of its time
 
 
+def _about(origin: Origin, start: int, end: int, facts: Mapping[str, object]) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "v": 1,
+        "id": f"{origin.source}.{start}-{end}",
+        "source": printable(origin.path),
+        "stream": origin.kind,
+        **origin.about,
+    }
+    if facts:
+        about["ecs"] = dict(facts)
+    return about
+
+
+def _flags(part: int, *, is_last: bool, is_unfinished: bool) -> dict[str, Any]:
+    if part:
+        return {"part": part, "is_last_part": is_last}
+    return {"unterminated": True} if is_unfinished else {}
+
+
 def _dump(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _printable(path: str) -> str:
+def printable(path: str) -> str:
     r"""Spell the bytes of a path that are not UTF-8 as \\xNN; JSON could not carry them."""
     return path.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -9,30 +9,24 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
-from log_forwarder.framing import Piece
-
 HEAD_BYTES = 1024
 MARKER_BYTES = 64
 
 
-class Fingerprint(NamedTuple):
-    """What a file holds before one offset. A tuple and not a dataclass: one is made per line.
+class Place(NamedTuple):
+    """A place in a file, and what must be known to go on there.
 
     Attributes:
-        head: its first bytes up to the offset, at most ``HEAD_BYTES``; None when they are known already.
-        marker: its last bytes before the offset: ``MARKER_BYTES``, or all there are.
+        head: the file's first bytes up to the place, at most ``HEAD_BYTES``; None once they are known.
+        marker: its last bytes before the place: ``MARKER_BYTES``, or all there are.
+        parts: parts of the line at the place that are already cut; 0 at the start of a line.
+        changed_ns: the inode's change time when this was read.
     """
 
     head: bytes | None
     marker: bytes
-
-    def after(self, piece: Piece) -> Fingerprint:
-        """Return the fingerprint at the end of ``piece``, which begins at this one's offset."""
-        newline = b"\n" if piece.is_terminated else b""
-        head = self.head
-        if head is not None and len(head) < HEAD_BYTES:
-            head = (head + piece.text[:HEAD_BYTES] + newline)[:HEAD_BYTES]
-        return Fingerprint(head, (self.marker + piece.text[-MARKER_BYTES:] + newline)[-MARKER_BYTES:])
+    parts: int
+    changed_ns: int
 
 
 def digest(data: bytes) -> bytes:

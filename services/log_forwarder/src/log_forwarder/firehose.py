@@ -10,18 +10,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 from botocore.parsers import ResponseParserError
 
 from log_forwarder.batching import Record
 from sidecar.aws import Aws, translate
-from sidecar.errors import SidecarError, Transient
+from sidecar.errors import ConfigError, SidecarError, Transient
 
 if TYPE_CHECKING:
     from types_boto3_firehose.client import FirehoseClient
     from types_boto3_firehose.type_defs import PutRecordBatchOutputTypeDef
 
 _TRY_AGAIN = "It will be tried again"
+_SERVER_FAULT = 500
+# What a person must mend, and what is said about it; nothing is lost meanwhile, sending goes on by itself.
+_HOLD = {
+    "InvalidKMSResourceException": "Enable the stream's KMS key and allow Firehose to use it",
+    "InvalidSourceException": "Use a stream whose source is Direct PUT",
+    "InvalidSignatureException": "Check the clock of this host and the credentials",
+    "SignatureDoesNotMatch": "Check the clock of this host and the credentials",
+    "RequestTimeTooSkewed": "Check the clock of this host",
+    "IncompleteSignature": "Check the credentials",
+    "MissingAuthenticationToken": "Give the ECS task a task role",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,26 +43,33 @@ class Outcome:
         accepted: they are Firehose's now.
         failed: they are not, or it is not known; in the order they were given.
         error: why, when some failed.
+        is_uncertain: the failed ones may have arrived all the same: sending them again may repeat them.
     """
 
     accepted: tuple[Record, ...]
     failed: tuple[Record, ...]
     error: SidecarError | None
+    is_uncertain: bool = False
 
 
 class Firehose:
-    """One delivery stream. Used by one thread at a time.
+    """One delivery stream. Any thread.
+
+    Args:
+        aws: sessions.
+        stream: the stream's name.
+        connections: how many calls there may be at a time.
 
     Raises:
         ConfigError: there is no region to call.
     """
 
-    def __init__(self, aws: Aws, stream: str) -> None:
+    def __init__(self, aws: Aws, stream: str, *, connections: int = 1) -> None:
         self._stream = stream
         self._doing = f"Cannot put records into Firehose stream {stream!r}"
         try:
             self._client: FirehoseClient = aws.session.client(
-                "firehose", config=aws.config(attempts=1, connections=1)
+                "firehose", config=aws.config(attempts=1, connections=connections)
             )
         except BotoCoreError as err:
             raise translate(err, self._doing) from err
@@ -80,11 +98,25 @@ class Firehose:
                 DeliveryStreamName=self._stream, Records=[{"Data": record.data} for record in given]
             )
             return self._read(answer, given)
-        except (ClientError, BotoCoreError) as err:
+        except ClientError as err:
+            status = err.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            code = err.response.get("Error", {}).get("Code", "")
+            is_uncertain = status >= _SERVER_FAULT and code != "ServiceUnavailableException"
+            error = self._explain(err, code)
+        except BotoCoreError as err:
+            is_uncertain = not isinstance(err, (ConnectTimeoutError, EndpointConnectionError))
             error = translate(err, self._doing)
         except ResponseParserError as err:
+            is_uncertain = True
             error = Transient(self._doing, why=f"the answer makes no sense: {err}", remedy=_TRY_AGAIN)
-        return Outcome(accepted=(), failed=given, error=error)
+        return Outcome(accepted=(), failed=given, error=error, is_uncertain=is_uncertain)
+
+    def _explain(self, err: ClientError, code: str) -> SidecarError:
+        remedy = next((remedy for known, remedy in _HOLD.items() if known in code), None)
+        if remedy is None:
+            return translate(err, self._doing)
+        message = err.response.get("Error", {}).get("Message", "")
+        return ConfigError(self._doing, why=f"{code}: {message}".strip(": "), remedy=remedy)
 
     def _read(self, answer: PutRecordBatchOutputTypeDef, given: tuple[Record, ...]) -> Outcome:
         """Split the records by what the answer says about each, in request order."""
@@ -95,12 +127,12 @@ class Firehose:
                 why=f"the answer speaks of {len(verdicts)} records, {len(given)} were sent",
                 remedy=_TRY_AGAIN,
             )
-            return Outcome(accepted=(), failed=given, error=error)
+            return Outcome(accepted=(), failed=given, error=error, is_uncertain=True)
         pairs = list(zip(given, verdicts, strict=True))
-        codes = sorted({verdict["ErrorCode"] for verdict in verdicts if "ErrorCode" in verdict})
+        codes = sorted({verdict["ErrorCode"] for verdict in verdicts if verdict.get("ErrorCode")})
         return Outcome(
-            accepted=tuple(record for record, verdict in pairs if "ErrorCode" not in verdict),
-            failed=tuple(record for record, verdict in pairs if "ErrorCode" in verdict),
+            accepted=tuple(record for record, verdict in pairs if not verdict.get("ErrorCode")),
+            failed=tuple(record for record, verdict in pairs if verdict.get("ErrorCode")),
             error=Transient(self._doing, why=f"some were refused: {', '.join(codes)}", remedy=_TRY_AGAIN)
             if codes
             else None,

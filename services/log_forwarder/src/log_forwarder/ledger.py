@@ -1,60 +1,59 @@
-"""Which bytes of each file were accepted, without a gap. Pure.
+"""Which bytes of each origin were accepted, without a gap. Pure.
 
 An offset may only be written down when everything before it was accepted: a restart reads from there.
+Only origins with something on its way are remembered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from log_forwarder.batching import Span
+from log_forwarder.inputs.base import Origin, Span
+
+
+@dataclass(slots=True)
+class _Way:
+    """What of one origin is on its way: from ``accepted`` to ``sent``."""
+
+    accepted: int
+    sent: int
+    beyond_a_gap: dict[int, Span] = field(default_factory=dict)
 
 
 class Ledger:
-    """Acknowledged spans per generation; out of order is allowed, a gap holds the offset."""
+    """Spans that were handed on, and those that were accepted; out of order is allowed, a gap holds."""
 
     def __init__(self) -> None:
-        self._offsets: dict[int, int] = {}
-        self._beyond_a_gap: dict[int, dict[int, Span]] = {}
+        self._ways: dict[Origin, _Way] = {}
 
-    def open(self, generation: int, offset: int) -> None:
-        """Begin to follow a file from ``offset``; repeating it changes nothing."""
-        self._offsets.setdefault(generation, offset)
+    def __len__(self) -> int:
+        return len(self._ways)
 
-    def offset(self, generation: int) -> int:
-        """Return the offset before which everything was accepted.
-
-        Raises:
-            KeyError: the generation is not followed.
-        """
-        return self._offsets[generation]
+    def hand_on(self, spans: Iterable[Span]) -> None:
+        """Take note of spans that are to be sent, in the order of their origins."""
+        for span in spans:
+            way = self._ways.get(span.origin)
+            if way is None:
+                self._ways[span.origin] = _Way(span.start, span.end)
+            else:
+                way.sent = span.end
 
     def acknowledge(self, spans: Iterable[Span]) -> list[Span]:
-        """Take note of accepted spans; return the last contiguous one of each file that advanced."""
-        advanced: dict[int, Span] = {}
+        """Take note of accepted spans; return the last contiguous one of each origin that advanced.
+
+        One without a position is not returned: nobody could go on from there.
+        """
+        advanced: dict[Origin, Span] = {}
         for span in spans:
-            if span.generation not in self._offsets:
-                continue  # forgotten meanwhile: its file is gone or was truncated
-            waiting = self._beyond_a_gap.setdefault(span.generation, {})
-            waiting[span.start] = span
-            while (following := self._take_following(span.generation)) is not None:
-                self._offsets[span.generation] = following.end
-                advanced[span.generation] = following
-            if not waiting:
-                del self._beyond_a_gap[span.generation]
+            way = self._ways.get(span.origin)
+            if way is None:
+                continue
+            way.beyond_a_gap[span.start] = span
+            while (following := way.beyond_a_gap.pop(way.accepted, None)) is not None:
+                way.accepted = following.end
+                if following.position is not None:
+                    advanced[span.origin] = following
+            if way.accepted >= way.sent:
+                del self._ways[span.origin]
         return list(advanced.values())
-
-    def _take_following(self, generation: int) -> Span | None:
-        """Take out a span that moves the offset; a file that was read twice makes spans overlap."""
-        offset = self._offsets[generation]
-        waiting = self._beyond_a_gap[generation]
-        for start in [start for start in waiting if start <= offset]:
-            span = waiting.pop(start)
-            if span.end > offset:
-                return span
-        return None
-
-    def forget(self, generation: int) -> None:
-        """Stop following a file."""
-        self._offsets.pop(generation, None)
-        self._beyond_a_gap.pop(generation, None)

@@ -1,201 +1,214 @@
-"""The reading thread's work: files -> lines -> records -> outbox, one turn at a time.
+"""The reading thread's work: inputs -> chunks -> records -> sender, one turn at a time.
 
-It runs for as long as there is room behind it. While there is none it still scans, so that a file that
+It runs for as long as there is room behind it. While there is none it still looks, so that a file that
 is written and removed during an outage is open, and can be read, when the outage is over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
-from log_forwarder.batching import Packer
-from log_forwarder.checkpoints import Known
-from log_forwarder.envelope import JSON_PIECE_BYTES, RAW_PIECE_BYTES, Encode, JsonLines, raw_lines
-from log_forwarder.fingerprint import Fingerprint
-from log_forwarder.framing import Piece, cut, cut_tail
-from log_forwarder.inputs.files import FileInput
-from log_forwarder.inputs.tailed import TailedFile
+from log_forwarder.batching import Record
+from log_forwarder.inputs.base import Chunk, Input
+from log_forwarder.linger import is_due
 from log_forwarder.outbox import Outbox
+from log_forwarder.packer import Packer
+from log_forwarder.plans import Plan, Plans
+from sidecar.errors import Transient
 
-IDLE_FLUSH_SECONDS = 5.0  # an unfinished line of a file that does not grow any more is sent as it is
-_SCAN_SHARE = 5  # looking for files takes at most a fifth of the time, however many there are
+_LONGEST_PAUSE_SECONDS = 1.0
+_SHORTEST_PAUSE_SECONDS = 0.005  # of a busy file: what it gets meanwhile is one read, not many
+_REPORT_SECONDS = 1.0
 
 
 class Listener(Protocol):
     """Who is told what was read."""
 
-    def read(self, *, lines: int, parts: int) -> None:
-        """Lines, and parts of long ones, were handed on."""
+    def read(self, *, kind: str, lines: int, plain_bytes: int, is_part: bool) -> None:
+        """Lines, or a part of a long one, were handed on."""
 
-    def ended(self, path: str, *, unread_bytes: int, was_open: bool) -> None:
-        """A file is gone; with unread bytes when it could not be read to its end."""
+    def looked(self, *, lag_bytes: int, lag_seconds: dict[str, float], held_bytes: int) -> None:
+        """How far we are behind."""
 
-    def looked(self, *, files: int, lag_bytes: int) -> None:
-        """A scan ended."""
+    def state_unwritable(self, error: Transient) -> None:
+        """A record's plan could not be written down; sending waits for it."""
+
+
+class HandOn(Protocol):
+    """Where records go."""
+
+    def hand_on(self, record: Record) -> None:
+        """Take a record; raises Transient when its plan cannot be written down now."""
 
 
 class Reader:
     """Reads in turns; used by one thread.
 
     Args:
-        files: what is followed.
-        outbox: where records go.
-        line_format: how lines are encoded.
-        ecs: metadata for the envelope.
+        inputs: where lines come from.
+        packer: makes records.
+        outbox: says whether there is room.
+        sender: takes the records.
+        plans: what an earlier process had on its way.
         listener: who is told.
         monotonic: the time, in seconds.
-        flush_seconds: the longest a line waits for its record to fill.
-        scan_seconds: the shortest pause between scans.
+        flush_seconds: the longest a line waits for its record, unless waiting pays (see ``linger``).
     """
 
     def __init__(
         self,
         *,
-        files: FileInput,
+        inputs: Sequence[Input],
+        packer: Packer,
         outbox: Outbox,
-        line_format: Literal["json", "raw"],
-        ecs: Mapping[str, str],
+        sender: HandOn,
+        plans: Plans,
         listener: Listener,
         monotonic: Callable[[], float],
         flush_seconds: float,
-        scan_seconds: float,
     ) -> None:
-        self._files = files
+        self._inputs = inputs
+        self._packer = packer
         self._outbox = outbox
-        self._line_format = line_format
-        self._limit_bytes = JSON_PIECE_BYTES if line_format == "json" else RAW_PIECE_BYTES
-        self._ecs = ecs
+        self._sender = sender
+        self._plans = plans
         self._listener = listener
         self._monotonic = monotonic
         self._flush_seconds = flush_seconds
-        self._scan_seconds = scan_seconds
-        self._packer = Packer()
-        self._filling_since = 0.0
-        self._next_scan = monotonic()
-        self._targets: dict[TailedFile, int] | None = None
+        self._sealed: list[Record] = []
+        self._next_report = monotonic()
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What to wait for."""
+        return [descriptor for source in self._inputs for descriptor in source.descriptors]
+
+    def resume(self) -> None:
+        """Make the records again that an earlier process may have sent, byte for byte."""
+        plans, last_number = self._plans.left(), self._plans.last_number()
+        for source in self._inputs:
+            source.look()
+        for plan in plans:
+            self._seal_into(self._packer.again(self._found_again(plan)))
+        while self._sealed and not self._hand_on():
+            pass
+        self._plans.forget_up_to(last_number)
 
     def turn(self) -> float:
-        """Do what is due; return how many seconds may pass until the next turn."""
-        now = self._monotonic()
-        if now >= self._next_scan:
-            self.scan()
+        """Do what is due; return how many seconds may pass until the next turn, unless there is news."""
+        for source in self._inputs:
+            source.look()
         has_read = self._read_once()
-        for file in self._files.unfinished(idle_seconds=IDLE_FLUSH_SECONDS):
-            if self._outbox.has_room:
-                self._flush_tail(file)
-        if self._may_seal and self._monotonic() - self._filling_since >= self._flush_seconds:
-            self._seal()
-        if has_read and self._outbox.has_room:
+        if self._may_seal and self._is_due():
+            self._seal_into(self._packer.seal())
+        self._hand_on()
+        self._report()
+        if has_read and self._has_room:
             return 0.0
-        due = self._next_scan
-        if self._may_seal:
-            due = min(due, self._filling_since + self._flush_seconds)
-        return max(0.0, due - self._monotonic())
-
-    def scan(self) -> None:
-        """Look for files now."""
-        started = self._monotonic()
-        for ended in self._files.scan():
-            self._listener.ended(ended.path, unread_bytes=ended.unread_bytes, was_open=ended.was_open)
-        self._listener.looked(files=len(self._files), lag_bytes=self._files.lag_bytes())
-        ended_at = self._monotonic()
-        self._next_scan = ended_at + max(self._scan_seconds, (ended_at - started) * _SCAN_SHARE)
+        pause = min(_LONGEST_PAUSE_SECONDS, *(source.due_seconds() for source in self._inputs))
+        if not self._has_room:
+            return _LONGEST_PAUSE_SECONDS
+        if self._may_seal and self._packer.oldest_at is not None:
+            left = self._packer.oldest_at + self._flush_seconds - self._monotonic()
+            pause = min(pause, left) if left > 0 else min(pause, self._flush_seconds / 4)
+        return max(_SHORTEST_PAUSE_SECONDS, pause)
 
     def begin_to_finish(self) -> None:
-        """Look once more; what the files hold now is what is left to do."""
-        self.scan()
-        self._targets = {file: file.size_bytes for file in self._files}
+        """Look once more; what is there now is what is left to do."""
+        for source in self._inputs:
+            source.begin_to_finish()
+
+    def finish_step(self) -> bool:
+        """Read on; return True once all was handed on and sealed. False may also mean: no room now."""
+        for source in self._inputs:
+            source.look()
+        has_read = self._read_once()
+        is_finished = not has_read and all(source.is_finished for source in self._inputs)
+        if is_finished or (self._may_seal and self._is_due()):
+            self._seal_into(self._packer.seal())
+        self._report()
+        return self._hand_on() and is_finished
 
     def left_bytes(self) -> int:
         """Return how much of what was there at the last look is not accepted."""
-        return self._files.lag_bytes(up_to=self._targets)
+        return sum(source.lag_bytes() for source in self._inputs)
 
-    def finish_step(self) -> bool:
-        """Read on, without looking for more; return True once all was handed on and sealed.
-
-        Unfinished lines are flushed. False may also mean that there is no room now.
-        """
-        if self._read_once():
-            return False
-        for file in self._files.unfinished(idle_seconds=0.0):
-            if self._is_wanted(file) and self._outbox.has_room:
-                self._flush_tail(file)
-        if not self._outbox.has_room or any(self._is_wanted(file) for file in self._files.unread()):
-            return False
-        self._seal()
-        return True
+    @property
+    def _has_room(self) -> bool:
+        return self._outbox.has_room and not self._sealed
 
     @property
     def _may_seal(self) -> bool:
         return not self._packer.is_empty and self._outbox.is_idle
 
-    def _is_wanted(self, file: TailedFile) -> bool:
-        """Whether it has bytes from before :meth:`begin_to_finish`; a busy file must not keep us for ever."""
-        return self._targets is None or file.offset < self._targets.get(file, 0)
+    def _is_due(self) -> bool:
+        age_seconds = self._monotonic() - (self._packer.oldest_at or 0.0)
+        return is_due(self._packer.likely_bytes, age_seconds, flush_seconds=self._flush_seconds)
 
     def _read_once(self) -> bool:
-        """Read up to one block of each file that has something; return whether there was any."""
+        """Read up to one chunk of each source that has something; return whether there was any."""
         has_read = False
-        for file in self._files.unread():
-            if not self._outbox.has_room:
+        for source in self._inputs:
+            if not self._has_room:
                 break
-            if self._is_wanted(file) or file.size_bytes < file.offset:
-                has_read |= self._read_block(file)
+            for chunk in source.chunks():
+                has_read = True
+                self._seal_into(self._packer.add(self._ruled(source, chunk)))
+                self._hand_on()
+                if not self._has_room:
+                    break
         return has_read
 
-    def _read_block(self, file: TailedFile) -> bool:
-        block = self._files.read(file)
-        if block is None or file.known is None:
-            return False
-        encode = self._encoder(file.known)
-        place = block.before
-        lines = parts = 0
-        last: Piece | None = None
-        for piece in cut(
-            block.data, start=file.offset, parts_before=file.parts_before, limit_bytes=self._limit_bytes
-        ):
-            place = place.after(piece)
-            self._pack(encode(piece), piece, file.known.generation, place)
-            last = piece
-            lines += piece.is_last
-            parts += piece.part > 0
-            if not self._outbox.has_room:
-                break
-        if last is None:
-            file.waits_for_growth = True
-            return False
-        file.hand_on(last, place)
-        self._listener.read(lines=lines, parts=parts)
+    def _ruled(self, source: Input, chunk: Chunk) -> Chunk:
+        """Apply the rules, and tell what was read."""
+        data = source.apply(chunk)
+        self._listener.read(
+            kind=chunk.origin.kind,
+            lines=chunk.data.count(b"\n") + (chunk.is_unfinished and not chunk.part),
+            plain_bytes=len(chunk.data),
+            is_part=chunk.part > 0,
+        )
+        return chunk if data is chunk.data else chunk._replace(data=data)
+
+    def _found_again(self, plan: Plan) -> Iterable[tuple[Chunk, ...]]:
+        for member in plan:
+            yield tuple(
+                self._ruled(source, chunk)
+                for wanted in member
+                for source in self._inputs
+                if (chunk := source.again(wanted)) is not None
+            )
+
+    def _seal_into(self, records: Iterable[Record]) -> None:
+        self._sealed += records
+
+    def _hand_on(self) -> bool:
+        """Give sealed records to the sender, each once its plan is on disk; return whether all went."""
+        while self._sealed:
+            try:
+                self._sender.hand_on(self._sealed[0])
+            except Transient as err:
+                self._listener.state_unwritable(err)
+                return False
+            del self._sealed[0]
         return True
 
-    def _flush_tail(self, file: TailedFile) -> None:
-        block = self._files.read(file)
-        data = block.data if block else b""
-        if not block or file.known is None or b"\n" in data or len(data) > self._limit_bytes:
-            file.waits_for_growth = False  # it has grown meanwhile: read it as usual
+    def _report(self) -> None:
+        now = self._monotonic()
+        if now < self._next_report:
             return
-        piece = cut_tail(data, start=file.offset, parts_before=file.parts_before)
-        place = block.before.after(piece)
-        self._pack(self._encoder(file.known)(piece), piece, file.known.generation, place)
-        file.hand_on(piece, place)
-        file.waits_for_growth = False
-        self._listener.read(lines=1, parts=int(piece.part > 0))
-
-    def _pack(self, encoded: bytes, piece: Piece, generation: int, place: Fingerprint) -> None:
-        if self._packer.is_empty:
-            self._filling_since = self._monotonic()
-        sealed = self._packer.add(encoded, piece, generation=generation, fingerprint=place)
-        if sealed is not None:
-            self._outbox.put(sealed)
-            self._filling_since = self._monotonic()
-
-    def _seal(self) -> None:
-        record = self._packer.seal()
-        if record is not None:
-            self._outbox.put(record)
-
-    def _encoder(self, known: Known) -> Encode:
-        if self._line_format == "raw":
-            return raw_lines
-        return JsonLines(source=known.source, path=known.path, ecs=self._ecs)
+        self._next_report = now + _REPORT_SECONDS
+        oldest: dict[str, float] = {}
+        for since in (
+            self._outbox.held_since(),
+            self._packer.held_since(),
+            *(source.unread_since() for source in self._inputs),
+        ):
+            for kind, moment in since.items():
+                oldest[kind] = min(moment, oldest.get(kind, moment))
+        self._listener.looked(
+            lag_bytes=self.left_bytes(),
+            lag_seconds={kind: max(0.0, now - moment) for kind, moment in oldest.items()},
+            held_bytes=self._outbox.held_bytes,
+        )

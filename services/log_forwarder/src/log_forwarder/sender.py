@@ -1,26 +1,30 @@
-"""The sending thread: each record until Firehose accepts it, in order, for ever.
+"""The sending threads' work: each record until it is accepted, for ever; then its place is written down.
 
-Nothing is sent past a record that failed, so the lines of a file arrive in their order. Nothing is
-dropped: while Firehose refuses, the outbox fills, reading stops, and the files keep the lines.
+What may pass (throttling, 5xx, timeouts) is tried again, slower. What a person must mend (credentials, a
+key, the stream) is held and probed. What Firehose refuses for itself is found by halving, kept as a dead
+letter, and passed over.
 """
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
 from typing import Protocol
 
 from log_forwarder.batching import Record
-from log_forwarder.checkpoints import Checkpoints
+from log_forwarder.dead_letters import DeadLetters
 from log_forwarder.firehose import Outcome
+from log_forwarder.inputs.base import Span
+from log_forwarder.ledger import Ledger
 from log_forwarder.outbox import Outbox
-from sidecar.errors import ConfigError, SidecarError
-from sidecar.loop import backoff_seconds
+from log_forwarder.overflow import Overflow
+from log_forwarder.plans import Plans
+from sidecar.errors import ConfigError, Permanent, SidecarError, Transient
 
-_BACKOFF_BASE_SECONDS = 0.2
-_BACKOFF_CAP_SECONDS = 20.0
-_HURRIED_CAP_SECONDS = 1.0  # while the process is asked to finish, a long pause would be the rest of it
+_DISK_PAUSE_SECONDS = 1.0
+_MOST_LETTERS_IN_A_ROW = 3  # beyond that it is not the records: everything is refused, and everything is held
 
 
 class Deliver(Protocol):
@@ -33,17 +37,26 @@ class Deliver(Protocol):
 class Listener(Protocol):
     """Who is told what became of each call."""
 
-    def put(self, outcome: Outcome) -> None:
-        """A call ended, whatever came of it."""
+    def put(self, outcome: Outcome, *, seconds: float) -> None:
+        """A call of PutRecordBatch ended, whatever came of it."""
+
+    def overflowed(self, outcome: Outcome) -> None:
+        """Records were written straight to S3, or could not be."""
+
+    def dead_letter(self, record: Record, path: Path, why: SidecarError) -> None:
+        """A record that Firehose refuses was set aside."""
+
+    def state_unwritable(self, error: SidecarError) -> None:
+        """An accepted record's place could not be written down; sending waits for it."""
 
 
 class Sender:
-    """Sends what the outbox holds until it is closed and empty.
+    """Sends what the outbox hands out. :meth:`run` is the body of each sending thread.
 
     Attributes:
         trouble: why records are held back now; None while all goes well.
         deliveries: calls in which something was accepted.
-        refused: the configuration is wrong and nothing was ever accepted; the thread has ended.
+        refused: the configuration is wrong and nothing was ever accepted; the threads have ended.
     """
 
     def __init__(
@@ -51,72 +64,136 @@ class Sender:
         *,
         outbox: Outbox,
         firehose: Deliver,
-        checkpoints: Checkpoints,
+        overflow: Overflow,
+        dead_letters: DeadLetters,
+        ledger: Ledger,
+        plans: Plans,
         listener: Listener,
-        rng: random.Random,
+        monotonic: Callable[[], float],
         on_change: Callable[[], None],
-        longest_pause_seconds: float = _BACKOFF_CAP_SECONDS,
     ) -> None:
         self.trouble: SidecarError | None = None
         self.refused: ConfigError | None = None
         self.deliveries = 0
         self._outbox = outbox
         self._firehose = firehose
-        self._checkpoints = checkpoints
+        self._overflow = overflow
+        self._dead_letters = dead_letters
+        self._ledger = ledger
+        self._plans = plans
         self._listener = listener
-        self._rng = rng
+        self._monotonic = monotonic
         self._on_change = on_change
-        self._longest_pause_seconds = longest_pause_seconds
-        self._hurry = threading.Event()
+        self._mutex = threading.Lock()
+        self._letters_in_a_row = 0
         self._abandon = threading.Event()
 
-    def run(self) -> None:
-        """Send until the outbox is closed and empty, or :meth:`abandon`."""
-        while (records := self._outbox.take()) and self._send(tuple(records)):
-            pass
+    def hand_on(self, record: Record) -> None:
+        """Take a record from the reading thread: plan it, then let it be sent.
 
-    def hurry(self) -> None:
-        """End a pause now and make the next ones short."""
-        self._hurry.set()
+        Raises:
+            Transient: its plan cannot be written down now; nothing was taken.
+        """
+        self._plans.add(record)
+        with self._mutex:
+            self._ledger.hand_on(record.spans)
+        self._outbox.put(record)
+
+    def run(self) -> None:
+        """Send until the outbox has no more to give."""
+        while (call := self._outbox.take()) is not None:
+            done: Sequence[Record] = ()
+            try:
+                done = self._send(call)
+            finally:
+                self._outbox.settle(call, done=done)
 
     def abandon(self) -> None:
-        """Stop after the call in flight. What was not accepted stays in the files."""
+        """Stop after the calls in flight. What was not accepted stays where it is."""
         self._abandon.set()
-        self._hurry.set()
+        self._outbox.abandon()
 
-    def _send(self, records: tuple[Record, ...]) -> bool:
-        """Send until each of ``records`` is accepted; return False when told to give up."""
-        failures = 0
-        while records:
-            if self._abandon.is_set():
-                return False
-            outcome = self._firehose.put(records)
-            if outcome.accepted:
-                self._checkpoints.acknowledge(outcome.accepted)
-                self.deliveries += 1
-                for record in outcome.accepted:
-                    self._outbox.accepted(record)
-            self._listener.put(outcome)
-            failures = failures + 1 if outcome.error else 0
-            self._take_note(outcome.error)
-            if isinstance(outcome.error, ConfigError) and not self.deliveries:
-                self.refused = outcome.error
-                self._on_change()
-                return False
-            if outcome.failed:
-                self._pause(failures)
-            records = outcome.failed
-        return True
+    def _send(self, call: Sequence[Record]) -> Sequence[Record]:
+        """Make one call; return the records that are settled."""
+        if self._overflow.is_due(self._outbox.failing_since):
+            outcome = self._overflow.put(call)
+            self._listener.overflowed(outcome)
+            if outcome.error is not None:
+                self._outbox.failed()
+            self._acknowledge(outcome.accepted)
+            return outcome.accepted
+        began = self._monotonic()
+        outcome = self._firehose.put(call)
+        self._listener.put(outcome, seconds=self._monotonic() - began)
+        self._acknowledge(outcome.accepted)
+        settled = [*outcome.accepted, *self._judge(outcome)]
+        self._take_note(outcome)
+        return settled
 
-    def _take_note(self, error: SidecarError | None) -> None:
-        is_news = (self.trouble is None) != (error is None)
+    def _judge(self, outcome: Outcome) -> Sequence[Record]:
+        """Decide what follows from a failure; return the records that were set aside."""
+        if outcome.accepted:
+            self._letters_in_a_row = 0
+        if outcome.error is None:
+            self._outbox.succeeded()
+        elif outcome.accepted:
+            self._outbox.was_partial()
+        elif not isinstance(outcome.error, Permanent):
+            self._outbox.failed()
+        elif len(outcome.failed) > 1:
+            self._outbox.suspect(outcome.failed)
+        elif self._letters_in_a_row < _MOST_LETTERS_IN_A_ROW:
+            return self._set_aside(outcome.failed[0], outcome.error)
+        else:
+            self._outbox.failed()
+        return ()
+
+    def _set_aside(self, record: Record, why: SidecarError) -> Sequence[Record]:
+        try:
+            path = self._dead_letters.keep(record, why)
+        except SidecarError as err:
+            self._listener.state_unwritable(err)
+            self._outbox.failed()
+            return ()
+        self._letters_in_a_row += 1
+        self._listener.dead_letter(record, path, why)
+        self._acknowledge([record])
+        return (record,)
+
+    def _acknowledge(self, records: Sequence[Record]) -> None:
+        """Write down how far each origin was accepted; wait for the disk as long as that takes.
+
+        Going on without would send again, after a restart, everything since.
+        """
+        if not records:
+            return
+        with self._mutex:
+            advanced = self._ledger.acknowledge(span for record in records for span in record.spans)
+        while not self._abandon.is_set():
+            try:
+                _keep(advanced)
+                self._plans.done(records)
+            except Transient as err:
+                self._listener.state_unwritable(err)
+                self._abandon.wait(_DISK_PAUSE_SECONDS)
+            else:
+                return
+
+    def _take_note(self, outcome: Outcome) -> None:
+        error = outcome.error
+        if outcome.accepted:
+            self.deliveries += 1
+        if isinstance(error, ConfigError) and not self.deliveries:
+            self.refused = error
+            self.abandon()
+        is_news = (self.trouble is None) != (error is None) or self.refused is not None
         self.trouble = error
         if is_news:
             self._on_change()
 
-    def _pause(self, failures: int) -> None:
-        cap_seconds = _HURRIED_CAP_SECONDS if self._hurry.is_set() else self._longest_pause_seconds
-        seconds = backoff_seconds(
-            failures, base_seconds=_BACKOFF_BASE_SECONDS, cap_seconds=cap_seconds, rng=self._rng
-        )
-        (self._abandon if self._hurry.is_set() else self._hurry).wait(seconds)
+
+def _keep(spans: Sequence[Span]) -> None:
+    keepers = sorted(spans, key=lambda span: id(span.origin.keeper))
+    for _, group in groupby(keepers, key=lambda span: id(span.origin.keeper)):
+        own = list(group)
+        own[0].origin.keeper.keep(own)

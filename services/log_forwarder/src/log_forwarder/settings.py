@@ -49,21 +49,75 @@ class ForwarderSettings(SidecarSettings):
         default="block",
         description="What happens to a pushed line when the budget is used up. Tailed files always wait",
     )
-    format: Literal["json", "raw"] = Field(
+    format: Literal["envelope", "json", "raw"] = Field(
         default="json",
-        description="`json`: one JSON object a line, with source and metadata; `raw`: the bytes as they are",
+        description="`json`: one JSON object a line, with where it came from; `envelope`: the lines as they "
+        "are, and before each run of them one JSON line that says where they came from (least CPU); `raw`: "
+        "the lines alone",
     )
     compression: Literal["none", "gzip", "zstd"] = Field(
-        default="none", description="How records are compressed. Only `none` yet: others are refused"
+        default="none",
+        description="How records are compressed. With `gzip` or `zstd` leave the stream's own compression "
+        "off, add no delimiter, and set its `FileExtension` to `.ndjson.gz` or `.ndjson.zst`",
     )
     flush_seconds: float = Field(
-        default=5.0, gt=0, le=900, description="The longest a line waits for its record to fill"
+        default=5.0,
+        gt=0,
+        le=900,
+        description="How long a line waits for its record to fill; up to twelve times as long when enough "
+        "is coming to save on Firehose's 5 KB rounding",
     )
     scan_seconds: float = Field(
         default=1.0,
         gt=0,
         le=60,
-        description="Pause between looks for new and grown files (longer when one look takes long)",
+        description="Pause between looks for new and grown files where the kernel does not tell of them "
+        "(longer when one look takes long)",
+    )
+    watch: Literal["auto", "poll"] = Field(
+        default="auto",
+        description="`auto`: the kernel tells of new lines (inotify); on NFS, EFS and FUSE files are looked "
+        "for besides. `poll`: only look for them",
+    )
+    exclude: JsonList = Field(
+        default=[],
+        description="Files not to ship, though `TAIL` names them: JSON list of absolute globs",
+    )
+    open_files_max: int = Field(
+        default=2048,
+        ge=16,
+        le=1_000_000,
+        description="Most files held open, so that last lines can be read although they are removed",
+    )
+    delete_after_hours: float = Field(
+        default=0,
+        ge=0,
+        description="Delete local files this long after their last change, once they are shipped whole. "
+        "0: never",
+    )
+    memory_mib: int = Field(
+        default=64,
+        ge=16,
+        le=4096,
+        description="Memory for records on their way; also how many calls there are at a time: one for "
+        "each 16 MiB, up to 8",
+    )
+    quota_mib_per_second: float = Field(
+        default=0,
+        ge=0,
+        description="This forwarder's share of the stream's quota of bytes. 0: it is found out",
+    )
+    overflow_url: str = Field(
+        default="",
+        pattern=r"^$|^s3://[a-z0-9.-]{3,63}(/.*)?$",
+        description="`s3://bucket/prefix/` for what Firehose cannot take: in a long outage, and when the stop "
+        "timeout is nearly over. Empty: it waits on disk",
+    )
+    overflow_kms_key_id: str = Field(
+        default="", description="KMS key for objects in `OVERFLOW_URL`. Empty: the account's `aws/s3` key"
+    )
+    overflow_after_seconds: float = Field(
+        default=600, ge=0, description="How long Firehose may take nothing before `OVERFLOW_URL` is used"
     )
 
     @field_validator("forward", "docker", "stdin")
@@ -73,14 +127,7 @@ class ForwarderSettings(SidecarSettings):
             raise ValueError("this input is not available yet. Unset it; ship files with LOG_FORWARDER_TAIL")
         return value
 
-    @field_validator("compression")
-    @classmethod
-    def _compression_exists(cls, value: str) -> str:
-        if value != "none":
-            raise ValueError("this compression is not available yet. Set it to none")
-        return value
-
-    @field_validator("tail")
+    @field_validator("tail", "exclude")
     @classmethod
     def _globs_are_absolute(cls, value: list[str]) -> list[str]:
         for pattern in value:

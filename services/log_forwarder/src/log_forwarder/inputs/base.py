@@ -99,8 +99,31 @@ class Span(NamedTuple):
     read_at: float
 
 
+class Range(NamedTuple):
+    """A range that an earlier process put into a record, and that must be cut the same way again.
+
+    Attributes:
+        source: the origin's id.
+        start, end: offsets in the source.
+        part, is_unfinished: as of the chunk (see :class:`Chunk`).
+    """
+
+    source: str
+    start: int
+    end: int
+    part: int
+    is_unfinished: bool
+
+
 class Input(Protocol):
     """A place that lines come from. All but :meth:`lag_bytes` is called by the reading thread alone."""
+
+    @property
+    def descriptors(self) -> Sequence[int]:
+        """File descriptors that become readable when there is news; a thread may as well wake the reader."""
+
+    def look(self) -> None:
+        """Take note of what is new, handing nothing out; called every turn, also while there is no room."""
 
     def chunks(self) -> Iterator[Chunk]:
         """Hand out what can be read now, in the order of each origin; return when there is nothing.
@@ -108,6 +131,17 @@ class Input(Protocol):
         The caller stops asking when there is no room behind it; then the next call goes on where this one
         stopped. A chunk that was yielded counts as handed on. Never blocks; raises nothing for one bad
         source, it is told and tried again later.
+        """
+
+    def apply(self, chunk: Chunk) -> bytes:
+        """Return the lines to send for a chunk: what the rules of its source make of ``chunk.data``."""
+
+    def again(self, wanted: Range) -> Chunk | None:
+        """Hand out exactly this range, before anything else of its source; None when that cannot be.
+
+        Asked only at the start, for records that were planned before a crash, so that what is repeated is
+        repeated byte for byte. It must begin where the source was accepted up to, or where the range before
+        it ended. After None the bytes come from :meth:`chunks`, cut in whatever way.
         """
 
     def due_seconds(self) -> float:
@@ -125,7 +159,13 @@ class Input(Protocol):
         """Whether, after :meth:`begin_to_finish`, everything was handed out."""
 
     def lag_bytes(self) -> int:
-        """Return how many bytes are there and not accepted yet (after the last look). Any thread."""
+        """Return how many bytes are there and not accepted yet (after the last look). Any thread.
+
+        After :meth:`begin_to_finish`: of what was there then.
+        """
+
+    def unread_since(self) -> dict[Kind, float]:
+        """Return since when (monotonic seconds) the oldest byte waits that was not handed out, by kind."""
 
     def close(self) -> None:
         """Let go of descriptors and threads. Idempotent."""

@@ -7,9 +7,8 @@ import os
 import resource
 from typing import Protocol
 
-_FILES_MAX = 8192
 _FILES_MIN = 16
-_OTHERS = 128  # sockets, SQLite, the HTTP port
+_OTHERS = 256  # sockets of senders and clients, SQLite, spool segments, the HTTP port
 
 
 class Identified(Protocol):
@@ -44,18 +43,18 @@ def close(descriptor: int) -> None:
         os.close(descriptor)
 
 
+def descriptors_for_files(wanted: int) -> int:
+    """Raise the process's limit as far as allowed and needed; return how many files may stay open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _OTHERS
+    limit = max(soft, needed if hard == resource.RLIM_INFINITY else min(hard, needed))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return max(_FILES_MIN, min(wanted, limit - _OTHERS))
+
+
 def is_deleted(descriptor: int) -> bool:
     """Say whether certainly no name leads to this open file any more; False while that cannot be seen."""
     try:
         return os.fstat(descriptor).st_nlink == 0
     except OSError:
         return False
-
-
-def descriptors_for_files() -> int:
-    """Raise the process's limit as far as allowed and useful; return how many files may stay open."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES_MAX + _OTHERS
-    limit = max(soft, wanted if hard == resource.RLIM_INFINITY else min(hard, wanted))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    return max(_FILES_MIN, min(_FILES_MAX, limit - _OTHERS))

@@ -6,23 +6,16 @@ link to a directory that is found anyway, so every line would be shipped twice.
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-_MAGIC = re.compile(r"[*?\[]")
-_ANY_DEPTH = "**"
-
-_Segment = re.Pattern[str] | None
-"""Matches one name of a path; None stands for any number of directories."""
+from log_forwarder.inputs.globs import Pattern, is_literal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
+class Sighting(NamedTuple):
     """A regular file as one look saw it; ``changed_ns`` is its inode's change time."""
 
     path: str
@@ -30,6 +23,7 @@ class Sighting:
     inode: int
     size_bytes: int
     changed_ns: int
+    links: int
 
 
 class Globs:
@@ -43,100 +37,90 @@ class Globs:
         patterns: absolute globs.
         excluded: a directory never entered, whatever name leads there: our own state, which grows with
             everything we ship.
+        without: absolute globs of files that are not wanted.
     """
 
-    def __init__(self, patterns: Sequence[str], *, excluded: Path) -> None:
-        self._files = [pattern for pattern in patterns if not _MAGIC.search(pattern)]
-        self._patterns = [_split(pattern) for pattern in patterns if _MAGIC.search(pattern)]
+    def __init__(self, patterns: Sequence[str], *, excluded: Path, without: Sequence[str] = ()) -> None:
+        self._files = [pattern for pattern in patterns if is_literal(pattern)]
+        self._patterns = [Pattern(pattern) for pattern in patterns if not is_literal(pattern)]
+        self._without = [Pattern(pattern) for pattern in without]
         self._excluded = excluded
         self._excluded_identity: tuple[int, int] | None = None
+
+    def roots(self) -> list[str]:
+        """Return the directories that walks begin with; one inside another is left out."""
+        self._excluded_identity = _identity(self._excluded) or self._excluded_identity
+        named = {pattern.root for pattern in self._patterns}
+        named |= {os.path.dirname(path) for path in self._named_files()}  # noqa: PTH120 - of a string
+        return [root for root in sorted(named) if not any(_is_inside(root, other) for other in named)]
+
+    def names(self, path: str) -> bool:
+        """Say whether a file of this path is wanted."""
+        wanted = any(pattern.matches(path) for pattern in self._patterns) or path in self._named_files()
+        return wanted and not any(pattern.matches(path) for pattern in self._without)
+
+    def leads_to(self, directory: str) -> bool:
+        """Say whether files that are wanted may be in, or below, this directory; never for our own state."""
+        may_hold = any(pattern.leads_through(directory) for pattern in self._patterns)
+        may_hold = may_hold or any(_is_inside(path, directory) for path in self._named_files())
+        return may_hold and not self._is_excluded(directory)
+
+    def sight(self, path: str) -> Sighting | None:
+        """Look at one path; None when it is no regular file, or is not to be seen."""
+        try:
+            status = os.lstat(path)
+        except OSError:
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return Sighting(
+            path, status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns, status.st_nlink
+        )
 
     def scan(self) -> Iterator[Sighting]:
         """Yield each matching file once, however many patterns or hard links name it.
 
         A directory that vanishes or may not be read is passed over: the next scan looks again.
         """
-        self._excluded_identity = _identity(self._excluded) or self._excluded_identity
-        seen: set[tuple[int, int]] = set()
-        for path in self._paths():
-            try:
-                status = os.lstat(path)
-            except OSError:
-                continue
-            identity = (status.st_dev, status.st_ino)
-            if stat.S_ISREG(status.st_mode) and identity not in seen:
-                seen.add(identity)
-                yield Sighting(
-                    path=path,
-                    device=status.st_dev,
-                    inode=status.st_ino,
-                    size_bytes=status.st_size,
-                    changed_ns=status.st_ctime_ns,
-                )
+        linked: set[tuple[int, int]] = set()
+        for root in self.roots():
+            for found in self.walk(root):
+                if not isinstance(found, Sighting):
+                    continue
+                if found.links > 1:
+                    if (found.device, found.inode) in linked:
+                        continue
+                    linked.add((found.device, found.inode))
+                yield found
 
-    def _paths(self) -> Iterator[str]:
-        for name in self._files:
-            path = os.path.realpath(name)
-            if not self._is_excluded(Path(path).parent):
-                yield path
-        for root, segments in self._patterns:
-            yield from self._walk(root, segments)
+    def walk(self, directory: str) -> Iterator[Sighting | str]:
+        """Yield the directories at and below one (as text, before what is in them) and the files wanted."""
+        if not self.leads_to(directory):
+            return
+        yield directory
+        for entry in _entries(directory):
+            if _is_directory(entry):
+                yield from self.walk(entry.path)
+            elif self.names(entry.path) and (sighting := self.sight(entry.path)) is not None:
+                yield sighting
 
-    def _is_excluded(self, directory: str | Path) -> bool:
+    def _named_files(self) -> list[str]:
+        return [os.path.realpath(name) for name in self._files]
+
+    def _is_excluded(self, directory: str) -> bool:
         """Compare by identity: a link, a bind mount or ``/./`` are other names of the same directory."""
         identity = _identity(directory)
         return identity is not None and identity == self._excluded_identity
 
-    def _walk(self, directory: str, segments: Sequence[_Segment]) -> Iterator[str]:
-        """Yield the paths of matching files below ``directory``."""
-        if self._is_excluded(directory):
-            return
-        if segments[0] is None and len(segments) > 1:
-            yield from self._walk(directory, segments[1:])
-        for entry in _entries(directory):
-            if _is_directory(entry):
-                below = _below(segments, entry.name)
-                if below:
-                    yield from self._walk(entry.path, below)
-            elif len(segments) == 1 and _matches(segments[0], entry.name):  # scan() takes only regular files
-                yield entry.path
 
-
-def _below(segments: Sequence[_Segment], name: str) -> Sequence[_Segment]:
-    """Return the segments that are left to match inside directory ``name``; none when it is not entered."""
-    if not _matches(segments[0], name):
-        return ()
-    return segments if segments[0] is None else segments[1:]
-
-
-def _matches(segment: _Segment, name: str) -> bool:
-    """As a shell does: a wildcard does not match a leading dot (temporary files, NFS's .nfs… files)."""
-    if segment is None:
-        return not name.startswith(".")
-    return segment.match(name) is not None
-
-
-def _split(pattern: str) -> tuple[str, list[_Segment]]:
-    """Return the literal directory a pattern begins with, and a matcher per segment after it."""
-    names = [name for name in pattern.split("/") if name]
-    literal = 0
-    while literal < len(names) - 1 and not _MAGIC.search(names[literal]):
-        literal += 1
-    root = "/" + "/".join(names[:literal])
-    matchers: list[_Segment] = []
-    for name in names[literal:]:
-        if name != _ANY_DEPTH:
-            hidden = "" if name.startswith(".") else r"(?!\.)"
-            matchers.append(re.compile(hidden + fnmatch.translate(name)))
-        elif not matchers or matchers[-1] is not None:  # "**/**" means the same as "**"
-            matchers.append(None)
-    return root, matchers
+def _is_inside(path: str, directory: str) -> bool:
+    return path != directory and path.startswith(directory.rstrip("/") + "/")
 
 
 def _identity(directory: str | Path) -> tuple[int, int] | None:
     """Return device and inode; None while the directory cannot be seen."""
     try:
-        status = Path(directory).stat()
+        status = os.stat(directory)  # noqa: PTH116 - a Path for each of 100,000 directories costs a second
     except OSError:
         return None
     return status.st_dev, status.st_ino

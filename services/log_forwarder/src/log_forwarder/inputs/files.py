@@ -1,257 +1,265 @@
-"""The files that are followed: found, opened, read from where we are, given up at their end.
+"""Tailed files as an input: found, opened, read from where we are, given up at their end.
 
 A file is its own spool. Nothing of it is kept in memory but the place; an unfinished line is read again
-when the file has grown. The descriptor stays open, so that a task log that Airflow uploads and removes is
-still read to its end.
+when the file has grown.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
 
-from log_forwarder.checkpoints import Checkpoints
-from log_forwarder.fingerprint import HEAD_BYTES, Fingerprint
-from log_forwarder.inputs.descriptors import close, is_deleted, open_same
-from log_forwarder.inputs.discovery import Globs, Sighting
-from log_forwarder.inputs.open_files import HOT_SECONDS, OpenFiles
-from log_forwarder.inputs.tailed import TailedFile, continues, fingerprint
+from log_forwarder.airflow_path import kind_of
+from log_forwarder.fingerprint import HEAD_BYTES
+from log_forwarder.framing import part_end
+from log_forwarder.groomer import Groomer
+from log_forwarder.inputs.base import Chunk, Kind, LineRules, Range
+from log_forwarder.inputs.descriptors import close, open_same
+from log_forwarder.inputs.finder import Finder
+from log_forwarder.inputs.followed import FollowedFiles
+from log_forwarder.inputs.tailed import TailedFile, read
+from sidecar.errors import Transient
 
-READ_BYTES = 1024 * 1024  # more than the longest piece and its newline, or a long line would never move
+IDLE_FLUSH_SECONDS = 5.0  # an unfinished line of a file that does not grow any more is sent as it is
+_EVENT_FLUSH_SECONDS = 0.5  # whole lines that a rule holds back for more
 _TELL_AFTER_FAILED_READS = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """A file that is no longer followed.
-
-    Attributes:
-        path: where it was.
-        unread_bytes: how much of it was seen and could not be read.
-        was_open: whether it was read from until its end; else it may have grown unseen since the last scan.
-    """
-
-    path: str
-    unread_bytes: int
-    was_open: bool
-
-
-class Block(NamedTuple):
-    """What was read.
-
-    Attributes:
-        data: the bytes from ``file.offset`` on; never empty.
-        before: the file's fingerprint at ``file.offset``.
-    """
-
-    data: bytes
-    before: Fingerprint
 
 
 class Listener(Protocol):
     """Who is told about unusual files."""
 
-    def restarted(self, path: str) -> None:
-        """A file was truncated, or another one has its place; it is read from its start."""
+    def restarted(self, path: str, *, unread_bytes: int) -> None:
+        """A file was truncated, or another one has its place; what was seen of it and not read is lost."""
 
     def unreadable(self, path: str, *, why: str) -> None:
         """A file is there and cannot be opened or read; it will be tried again."""
 
 
 class FileInput:
-    """Follows what the globs name. Used by one thread.
+    """Reads what is followed. Used by one thread.
 
     Args:
-        globs: what to look for.
-        checkpoints: where to go on, and how far each file was accepted.
+        files: what is followed.
+        finder: tells ``files`` what there is.
+        groomer: deletes what was shipped.
+        rules: what is done to lines, by kind of file.
         monotonic: the time, in seconds.
         listener: who is told about unusual files.
-        open_files_max: how many files may be held open.
+        chunk_bytes: the most to hand out at a time, and the longest line that is not split.
     """
 
     def __init__(
         self,
         *,
-        globs: Globs,
-        checkpoints: Checkpoints,
+        files: FollowedFiles,
+        finder: Finder,
+        groomer: Groomer,
+        rules: Callable[[Kind], LineRules],
         monotonic: Callable[[], float],
         listener: Listener,
-        open_files_max: int,
+        chunk_bytes: int,
     ) -> None:
-        self._globs = globs
-        self._checkpoints = checkpoints
+        self.files = files
+        self._finder = finder
+        self._groomer = groomer
+        self._rules = rules
         self._monotonic = monotonic
         self._listener = listener
-        self._files: dict[tuple[int, int], TailedFile] = {}
-        self._has_purged = False
-        self._open_files = OpenFiles(most=open_files_max)
+        self._chunk_bytes = chunk_bytes
+        self._tails: dict[TailedFile, float] = {}
+        self._targets: Mapping[TailedFile, int] | None = None
 
-    def __len__(self) -> int:
-        return len(self._files)
+    @property
+    def descriptors(self) -> Sequence[int]:
+        """The finder's descriptor."""
+        return self._finder.descriptors
 
-    def __iter__(self) -> Iterator[TailedFile]:
-        return iter(self._files.values())
+    def look(self) -> None:
+        """Take note of new, grown, renamed and removed files."""
+        if self._targets is None:
+            self._finder.look()
+            self._groomer.turn()
+        self.files.tend()
 
-    def scan(self) -> list[Ended]:
-        """Look for new, grown, renamed and removed files; return those that are given up."""
-        now = self._monotonic()
-        found: set[tuple[int, int]] = set()
-        for sighting in self._globs.scan():
-            identity = (sighting.device, sighting.inode)
-            found.add(identity)
-            file = self._files.get(identity)
-            if file is None:
-                self._files[identity] = self._begin(sighting, now)
+    def chunks(self) -> Iterator[Chunk]:
+        """Read up to one chunk of each file that has something, then the unfinished lines that are due."""
+        for file in list(self.files.ready):
+            if self._is_wanted(file):
+                chunk = self._next(file, flush=False)
+                if chunk is not None:
+                    yield chunk
             else:
-                file.observe(sighting, now)
-        if not self._has_purged:
-            self._checkpoints.purge(seen_inodes={inode for _, inode in found})
-            self._has_purged = True
-        for identity, file in self._files.items():
-            file.is_named = identity in found
-            file.could_not_read = False
-            self._look_again(file, now)
-        self._open_files.balance(self._files.values(), now, may_close=self._is_accepted)
-        ended = [file for file in self._files.values() if not file.is_named and self._is_over(file, now)]
-        return [self._end(file) for file in ended]
+                self.files.ready.pop(file, None)
+        now = self._monotonic()
+        for file, due in list(self._tails.items()):
+            if self._targets is not None or due <= now:
+                del self._tails[file]
+                chunk = self._next(file, flush=True) if self._is_wanted(file) else None
+                if chunk is not None:
+                    yield chunk
 
-    def unread(self) -> Iterator[TailedFile]:
-        """Yield the files that have something to read, or to be compared with what we know of them."""
-        for file in list(self._files.values()):
-            if file.has_work:
-                yield file
+    def apply(self, chunk: Chunk) -> bytes:
+        """Return what the rules for its kind of file make of a chunk."""
+        return self._rules(chunk.origin.kind).apply(chunk.data)
 
-    def unfinished(self, *, idle_seconds: float) -> Iterator[TailedFile]:
-        """Yield the files that end in an unfinished line and have not grown for ``idle_seconds``."""
-        before = self._monotonic() - idle_seconds
-        for file in list(self._files.values()):
-            if file.unread_bytes and file.waits_for_growth and file.grew_at <= before:
-                yield file
+    def again(self, wanted: Range) -> Chunk | None:
+        """Read a range that an earlier process read; None when the file, or the range, is not there."""
+        for file in self.files:
+            known = file.known
+            if known is not None and known.source == wanted.source and file.offset == wanted.start:
+                return self._next(file, flush=wanted.is_unfinished and not wanted.part, end=wanted.end)
+        return None
 
-    def read(self, file: TailedFile) -> Block | None:
-        """Return the next bytes of a file, from ``file.offset`` (which a truncation moves to 0).
+    def due_seconds(self) -> float:
+        """Return in how many seconds a scan, or an unfinished line, is due."""
+        if self.files.ready:
+            return 0.0
+        due = self._finder.due_seconds()
+        if self._tails:
+            due = min(due, max(0.0, min(self._tails.values()) - self._monotonic()))
+        return due
 
-        None when there is nothing, or when the file cannot be read now; the next scan tries again. One
-        bad file (EIO, ESTALE) must not keep the others. Sets ``file.known`` when there is something.
+    def begin_to_finish(self) -> None:
+        """Look once more; what the files hold now is what is left to do."""
+        self._finder.scan()
+        self.files.tend()
+        self._targets = {file: file.size_bytes for file in self.files}
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all that was there at the last look was handed out, or cannot be read."""
+        waiting = [*self.files.ready, *self._tails]
+        return not any(self._is_wanted(file) and not file.failed_reads for file in waiting)
+
+    def lag_bytes(self) -> int:
+        """Return how many bytes are in the files and not accepted yet."""
+        targets = self._targets
+        return sum(
+            max(0, min(file.size_bytes, targets.get(file, 0) if targets else file.size_bytes) - file.accepted)
+            for file in self.files
+        )
+
+    def unread_since(self) -> dict[Kind, float]:
+        """Return since when the oldest unread byte waits, by kind."""
+        since: dict[Kind, float] = {}
+        for file in [*self.files.ready, *self._tails]:
+            kind = kind_of(file.path)
+            if file.unread_bytes and file.grew_at > 0:
+                since[kind] = min(file.grew_at, since.get(kind, file.grew_at))
+        return since
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        self._finder.close()
+        self.files.close()
+
+    def _is_wanted(self, file: TailedFile) -> bool:
+        """Whether it has bytes from before the last look; a busy file must not keep us for ever."""
+        return self._targets is None or file.offset < self._targets.get(file, 0) or file.has_changed
+
+    def _next(self, file: TailedFile, *, flush: bool, end: int | None = None) -> Chunk | None:
+        """Read the next chunk of a file; None when there is none, or when the file cannot be read now.
+
+        One bad file (EIO, ESTALE) must not keep the others: the next scan tries it again.
         """
-        is_kept_open = file.descriptor is not None
+        self.files.hold_open(file)
         descriptor = file.descriptor
         try:
             if descriptor is None:
                 descriptor = open_same(file)
             if descriptor is None:
-                file.could_not_read = True  # the next scan sees what became of its name
+                self.files.ready.pop(file, None)  # the next scan sees what became of its name
                 return None
-            return self._read(file, descriptor)
-        except OSError as err:
+            chunk = self._read(file, descriptor, flush=flush, end=end)
+            file.failed_reads = 0
+        except (OSError, Transient) as err:
             self._note_failed_read(file, err)
             return None
+        else:
+            return chunk
         finally:
-            if descriptor is not None and not is_kept_open:
+            if descriptor is not None and file.descriptor is None:
                 file.is_proven = False
                 close(descriptor)
 
-    def lag_bytes(self, *, up_to: Mapping[TailedFile, int] | None = None) -> int:
-        """Return how many bytes are in the files and not accepted yet.
-
-        Args:
-            up_to: count only bytes before these offsets; a file that is not named counts nothing.
-        """
-        return sum(
-            max(
-                0,
-                min(file.size_bytes, up_to.get(file, 0) if up_to else file.size_bytes) - self._accepted(file),
-            )
-            for file in list(self._files.values())
-        )
-
-    def close(self) -> None:
-        """Close every descriptor."""
-        for file in self._files.values():
-            self._open_files.close(file)
-
-    def _read(self, file: TailedFile, descriptor: int) -> Block | None:
-        file.size_bytes = os.fstat(descriptor).st_size
-        if not continues(file, descriptor):
-            self._restart(file)
-        data = os.pread(descriptor, len(file.marker) + READ_BYTES, file.offset - len(file.marker))
-        if not data.startswith(file.marker):  # truncated or rewritten
-            self._restart(file)
-            data = os.pread(descriptor, READ_BYTES, 0)
-        file.failed_reads = 0
-        file.looked_at()
-        data = data[len(file.marker) :]
+    def _read(self, file: TailedFile, descriptor: int, *, flush: bool, end: int | None) -> Chunk | None:
+        status = os.fstat(descriptor)
+        unread_bytes = file.unread_bytes
+        file.observe_size(status.st_size, status.st_ctime_ns, self._monotonic())
+        most = self._chunk_bytes if end is None else end - file.offset
+        data = read(file, descriptor, most)
+        if data is None:
+            self._restart(file, unread_bytes)
+            data = read(file, descriptor, self._chunk_bytes) or b""
+        file.has_changed = False
         if not data:
+            self.files.ready.pop(file, None)
             return None
-        if file.known is None:
-            file.known = self._checkpoints.register(
-                path=file.path, device=file.device, inode=file.inode, head=data[:HEAD_BYTES]
-            )
-        return Block(data, fingerprint(file, descriptor))
+        self.files.ready[file] = None
+        part = file.parts_before + 1 if file.parts_before else 0
+        length, is_unfinished = self._length(file, data, flush=flush) if end is None else _given(data)
+        if not length:
+            self._await_more(file, data)
+            return None
+        part = part or int(is_unfinished and not flush)
+        return self._hand_on(file, descriptor, data[:length], part=part, is_unfinished=is_unfinished)
 
-    def _begin(self, sighting: Sighting, now: float) -> TailedFile:
-        """Take up a file. Whether it is the one we know is seen in its content, before the first read."""
-        file = TailedFile(
-            path=sighting.path,
-            device=sighting.device,
-            inode=sighting.inode,
-            size_bytes=sighting.size_bytes,
-            changed_ns=sighting.changed_ns,
-            grew_at=now,
+    def _length(self, file: TailedFile, data: bytes, *, flush: bool) -> tuple[int, bool]:
+        """Return how much of ``data`` to hand out, and whether it ends without a newline."""
+        if file.parts_before and (length := data.find(b"\n") + 1):
+            return length, False  # the line that goes on, and no further
+        if not file.parts_before and (length := self._rules(kind_of(file.path)).complete(data)):
+            return length, False
+        if len(data) >= self._chunk_bytes:
+            lines = 0 if file.parts_before else data.rfind(b"\n") + 1
+            return (lines, False) if lines else (part_end(data), True)
+        if not flush:
+            return 0, False
+        lines = data.rfind(b"\n") + 1
+        return (lines, False) if lines else (len(data), True)
+
+    def _hand_on(
+        self, file: TailedFile, descriptor: int, data: bytes, *, part: int, is_unfinished: bool
+    ) -> Chunk:
+        origin = self.files.register(file, data[:HEAD_BYTES])
+        start = file.offset
+        goes_on = is_unfinished and part > 0 and len(data) >= self._chunk_bytes - 3
+        place = file.hand_on(data, descriptor, is_unfinished_part=goes_on)
+        self._tails.pop(file, None)
+        if not file.unread_bytes:
+            self.files.ready.pop(file, None)
+        return Chunk(
+            origin=origin,
+            start=start,
+            end=file.offset,
+            data=data,
+            position=place,
+            read_at=self._monotonic(),
+            part=part,
+            is_unfinished=is_unfinished,
         )
-        for known in self._checkpoints.find(file.inode):
-            # Device numbers change when a volume is mounted again: then the path vouches for the inode.
-            if known.device == file.device or known.path == file.path:
-                self._checkpoints.resume(known)
-                file.resume(known)
-                break
-        return file
 
-    def _look_again(self, file: TailedFile, now: float) -> None:
-        """Take note of the size of a file that has no name any more."""
-        if file.is_named or file.descriptor is None:
-            return
-        try:
-            file.observe_size(os.fstat(file.descriptor).st_size, now)
-        except OSError as err:
-            self._note_failed_read(file, err)
+    def _await_more(self, file: TailedFile, data: bytes) -> None:
+        """Leave a file until it grows, or long enough not to wait for it."""
+        self.files.ready.pop(file, None)
+        patience = _EVENT_FLUSH_SECONDS if data.endswith(b"\n") else IDLE_FLUSH_SECONDS
+        self._tails[file] = max(file.grew_at, 0.0) + patience
 
-    def _note_failed_read(self, file: TailedFile, err: OSError) -> None:
+    def _restart(self, file: TailedFile, unread_bytes: int) -> None:
+        if file.known is not None:
+            self._listener.restarted(file.path, unread_bytes=unread_bytes)
+        self.files.restart(file)
+
+    def _note_failed_read(self, file: TailedFile, err: OSError | Transient) -> None:
         """Leave a file until the next scan; one that is still named then is not just being removed."""
-        self._open_files.close(file)
-        file.could_not_read = True
+        self.files.open_files.close(file)
+        self.files.ready.pop(file, None)
         file.failed_reads += 1
         if file.failed_reads == _TELL_AFTER_FAILED_READS:
-            self._listener.unreadable(file.path, why=err.strerror or str(err))
+            why = str(err) if isinstance(err, Transient) else err.strerror or str(err)
+            self._listener.unreadable(file.path, why=why)
 
-    def _restart(self, file: TailedFile) -> None:
-        """Begin a new generation: the file was truncated, or its inode belongs to another file now."""
-        if file.known is not None:
-            self._listener.restarted(file.path)
-            self._checkpoints.forget(file.known.generation)
-        file.restart()
 
-    def _is_over(self, file: TailedFile, now: float) -> bool:
-        """Say whether nothing more can come of a file that has no name (in our globs) any more."""
-        if file.descriptor is None:
-            return file.unread_bytes > 0 or self._is_accepted(file)
-        if file.unread_bytes or not self._is_accepted(file):
-            return False
-        return is_deleted(file.descriptor) or now - file.grew_at >= HOT_SECONDS
-
-    def _accepted(self, file: TailedFile) -> int:
-        return self._checkpoints.offset(file.known.generation) if file.known else 0
-
-    def _is_accepted(self, file: TailedFile) -> bool:
-        return self._accepted(file) >= file.offset
-
-    def _end(self, file: TailedFile) -> Ended:
-        """Let go of a file. Only one that is certainly deleted is forgotten: a volume may come back."""
-        if file.known is not None and file.descriptor is not None and is_deleted(file.descriptor):
-            self._checkpoints.forget(file.known.generation)
-        ended = Ended(path=file.path, unread_bytes=file.unread_bytes, was_open=file.descriptor is not None)
-        self._open_files.close(file)
-        del self._files[file.device, file.inode]
-        return ended
+def _given(data: bytes) -> tuple[int, bool]:
+    return len(data), not data.endswith(b"\n")

@@ -1,19 +1,18 @@
-"""One followed file: where we are in it, and how we know that it is still the same one."""
+"""One followed file: where we are in it, how we know that it is still the same one, and its next bytes."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from log_forwarder.checkpoints import Known
-from log_forwarder.fingerprint import HEAD_BYTES, MARKER_BYTES, Fingerprint, digest
-from log_forwarder.framing import Piece
+from log_forwarder.checkpoints import FileOrigin, Known
+from log_forwarder.fingerprint import HEAD_BYTES, MARKER_BYTES, Place, digest
 from log_forwarder.inputs.discovery import Sighting
 
 _LONG_AGO = float("-inf")
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, eq=False)
 class TailedFile:
     """The state of one followed file.
 
@@ -23,16 +22,18 @@ class TailedFile:
         size_bytes, changed_ns: as last seen.
         grew_at: when its size was last seen to change (monotonic seconds).
         known: its generation; None until bytes of this life were read.
+        origin: the same, as an origin of chunks.
         offset: everything before it was handed on (not: accepted).
         parts_before: parts of the line at ``offset`` that were handed on.
         marker: the bytes right before ``offset``, compared at every read.
+        head_bytes: how much of the file's beginning its fingerprint covers.
         is_proven: whether its content was compared since its name was opened; an inode number alone
             proves nothing, a removed file's is given to the next one.
-        descriptor: open, while there are enough of them (see ``open_files``).
-        is_named: whether the last scan found it.
-        waits_for_growth: what is unread was seen to be an unfinished line; nothing to do until it grows.
-        could_not_read: the last try failed; the next scan tries again.
+        descriptor: open, while there are enough of them.
+        is_named: whether a name of it was there at the last look.
+        has_changed: whether it changed since its content was last compared.
         failed_reads: tries in a row that failed.
+        seen_in: number of the scan that last met it.
     """
 
     path: str
@@ -42,16 +43,17 @@ class TailedFile:
     changed_ns: int
     grew_at: float
     known: Known | None = None
+    origin: FileOrigin | None = None
     offset: int = 0
     parts_before: int = 0
     marker: bytes = b""
+    head_bytes: int = 0
     is_proven: bool = False
     descriptor: int | None = None
     is_named: bool = True
-    waits_for_growth: bool = False
-    could_not_read: bool = False
+    has_changed: bool = True
     failed_reads: int = 0
-    _has_changed: bool = True
+    seen_in: int = 0
 
     @property
     def unread_bytes(self) -> int:
@@ -59,33 +61,36 @@ class TailedFile:
         return max(0, self.size_bytes - self.offset)
 
     @property
-    def has_work(self) -> bool:
-        """Whether a read may bring something, or find that this is another file now."""
-        if self.could_not_read:
-            return False
-        if self.size_bytes < self.offset or self._has_changed:
-            return True
-        return self.unread_bytes > 0 and not self.waits_for_growth
+    def accepted(self) -> int:
+        """The offset before which everything was accepted."""
+        return self.origin.accepted if self.origin else 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all that was seen of it was accepted, and it was compared since it last changed."""
+        return not self.has_changed and self.accepted >= self.size_bytes == self.offset
 
     def observe(self, sighting: Sighting, now: float) -> None:
-        """Take note of what a scan saw."""
+        """Take note of what a look saw."""
         self.path = sighting.path
-        if sighting.changed_ns != self.changed_ns and sighting.size_bytes == self.size_bytes:
-            self.is_proven = False
-            self._has_changed = True
-        self.changed_ns = sighting.changed_ns
-        self.observe_size(sighting.size_bytes, now)
+        if sighting.changed_ns != self.changed_ns:
+            self.has_changed = True
+            if sighting.size_bytes == self.size_bytes:
+                self.is_proven = False
+        self.observe_size(sighting.size_bytes, sighting.changed_ns, now)
 
-    def observe_size(self, size_bytes: int, now: float) -> None:
+    def observe_size(self, size_bytes: int, changed_ns: int, now: float) -> None:
         """Take note of the size."""
+        self.changed_ns = changed_ns
         if size_bytes != self.size_bytes:
             self.size_bytes = size_bytes
             self.grew_at = now
-            self.waits_for_growth = False
+            self.has_changed = True
 
-    def resume(self, known: Known) -> None:
+    def resume(self, known: Known, origin: FileOrigin) -> None:
         """Go on where an earlier process, or an earlier name, left off."""
-        self.known = known
+        self.known, self.origin = known, origin
+        self.head_bytes = known.head_bytes
         self.offset = known.offset
         self.parts_before = known.parts_before
         if self.size_bytes == known.offset:
@@ -93,33 +98,47 @@ class TailedFile:
 
     def restart(self) -> None:
         """Go back to the start, as another file."""
-        self.known = None
-        self.offset = 0
-        self.parts_before = 0
+        self.known = self.origin = None
+        self.offset = self.parts_before = self.head_bytes = 0
         self.marker = b""
-        self.waits_for_growth = False
 
-    def looked_at(self) -> None:
-        """Take note that its content was compared."""
-        self.is_proven = True
-        self._has_changed = False
+    def hand_on(self, data: bytes, descriptor: int, *, is_unfinished_part: bool) -> Place:
+        """Move behind ``data``, which stands at ``offset``; return the place.
 
-    def hand_on(self, piece: Piece, fingerprint: Fingerprint) -> None:
-        """Move behind ``piece``, where the file has this fingerprint."""
-        self.offset = piece.end
-        self.parts_before = piece.parts_after
-        self.marker = fingerprint.marker
-        head = fingerprint.head
-        if head is not None and self.known is not None and len(head) > self.known.head_bytes:
-            self.known = replace(self.known, head_bytes=len(head), head_digest=digest(head))
+        Raises:
+            OSError: the file's beginning cannot be read now; nothing was moved.
+        """
+        end = self.offset + len(data)
+        head = None
+        if self.head_bytes < HEAD_BYTES:
+            head = data[:HEAD_BYTES] if not self.offset else os.pread(descriptor, min(HEAD_BYTES, end), 0)
+            self.head_bytes = len(head)
+        self.offset = end
+        self.parts_before = self.parts_before + 1 if is_unfinished_part else 0
+        self.marker = (self.marker + data[-MARKER_BYTES:])[-MARKER_BYTES:]
+        return Place(head, self.marker, self.parts_before, self.changed_ns)
 
 
-def continues(file: TailedFile, descriptor: int) -> bool:
-    """Say whether an open file still holds what was read before ``file.offset``.
+def read(file: TailedFile, descriptor: int, most_bytes: int) -> bytes | None:
+    """Return the next bytes of a file; None when it is not the one it was: then it must be restarted.
 
     A file whose content was compared since it was opened is only asked for its size and, at every read,
     for its marker: growth of a hot file must stay cheap.
+
+    Raises:
+        OSError: it cannot be read now.
     """
+    if not _begins_as_known(file, descriptor):
+        return None
+    before = len(file.marker)
+    data = os.pread(descriptor, before + most_bytes, file.offset - before)
+    if not data.startswith(file.marker):
+        return None  # truncated, or rewritten
+    file.is_proven = True
+    return data[before:]
+
+
+def _begins_as_known(file: TailedFile, descriptor: int) -> bool:
     known = file.known
     if file.size_bytes < file.offset:
         return False
@@ -133,14 +152,3 @@ def continues(file: TailedFile, descriptor: int) -> bool:
     marker = os.pread(descriptor, marker_bytes, file.offset - marker_bytes)
     file.marker = marker
     return digest(marker[len(marker) - known.marker_bytes :]) == known.marker_digest
-
-
-def fingerprint(file: TailedFile, descriptor: int) -> Fingerprint:
-    """Return the fingerprint at ``file.offset``; its head only while more of it is to be learned.
-
-    Raises:
-        OSError: the file cannot be read now.
-    """
-    if file.known is None or file.known.head_bytes >= HEAD_BYTES:
-        return Fingerprint(None, file.marker)
-    return Fingerprint(os.pread(descriptor, min(HEAD_BYTES, file.offset), 0), file.marker)

@@ -1,0 +1,214 @@
+"""How the data path is put together: what reads, what sends, and what stands between them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from log_forwarder.checkpoints import Checkpoints
+from log_forwarder.compression import SUFFIX, compressor
+from log_forwarder.dead_letters import DeadLetters
+from log_forwarder.envelope import chunk_bytes
+from log_forwarder.events import Events
+from log_forwarder.firehose import Firehose
+from log_forwarder.governor import Governor
+from log_forwarder.groomer import Groomer
+from log_forwarder.inputs.base import Input, Kind, LineRules, WholeLines
+from log_forwarder.inputs.descriptors import descriptors_for_files
+from log_forwarder.inputs.discovery import Globs
+from log_forwarder.inputs.files import FileInput
+from log_forwarder.inputs.finder import Finder
+from log_forwarder.inputs.followed import FollowedFiles
+from log_forwarder.ledger import Ledger
+from log_forwarder.outbox import Outbox
+from log_forwarder.overflow import Overflow
+from log_forwarder.packer import Packer
+from log_forwarder.plans import Plans
+from log_forwarder.pump import Pump
+from log_forwarder.reader import Reader
+from log_forwarder.s3 import S3Store
+from log_forwarder.sender import Sender
+from log_forwarder.settings import ForwarderSettings
+from log_forwarder.state import State
+from log_forwarder.waker import Waker
+from sidecar.app import Runtime
+
+_MIB = 1024 * 1024
+_CALL_MIB = 16  # of a call of 4 MiB there are three copies while boto3 encodes and signs it
+_CALLS_MAX = 8
+_OUTBOX_SHARE = 4  # of the memory; the rest is for calls
+_OVERFLOW_SHARE = 0.7  # of the stop timeout: then what is left goes straight to S3
+_SECONDS_PER_HOUR = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataPath:
+    """What runs, once everything it needs was found."""
+
+    state: State
+    sender: Sender
+    pump: Pump
+    overflow: Overflow
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it cannot go on."""
+        return self.pump.crash is not None or self.sender.refused is not None
+
+    def finish(self, now: float, stop_timeout_seconds: float) -> None:
+        """Ship what is there now, and end within this time; straight to S3 when most of it is over."""
+        self.overflow.at_once_from(now + stop_timeout_seconds * _OVERFLOW_SHARE)
+        self.pump.finish()
+
+    def close(self, patience_seconds: float) -> None:
+        """End the threads; a call in flight may outlive this and still move its offsets."""
+        self.pump.abandon()
+        if self.pump.join(patience_seconds):
+            self.state.close()
+
+
+def build(
+    settings: ForwarderSettings,
+    runtime: Runtime,
+    events: Events,
+    *,
+    facts: dict[str, str],
+    on_change: Callable[[], None],
+) -> DataPath:
+    """Put the data path together; nothing runs yet.
+
+    Args:
+        settings: what the user said.
+        runtime: the process.
+        events: who is told.
+        facts: about the ECS task, for the envelope.
+        on_change: called from any thread when the control loop should look.
+
+    Raises:
+        ConfigError: the stream or the state directory cannot be used.
+    """
+    monotonic = runtime.clock.monotonic
+    calls_max = max(1, min(_CALLS_MAX, settings.memory_mib // _CALL_MIB))
+    firehose = Firehose(runtime.aws, settings.stream, connections=calls_max)
+    state = State(settings.state_dir)
+    waker = Waker()
+    outbox = Outbox(
+        governor=Governor(
+            rng=runtime.rng,
+            calls_max=calls_max,
+            quota_bytes_per_second=settings.quota_mib_per_second * _MIB,
+        ),
+        most_bytes=settings.memory_mib * _MIB // _OUTBOX_SHARE,
+        monotonic=monotonic,
+        wake=waker.set,
+    )
+    suffix = f".ndjson{SUFFIX[settings.compression]}"
+    store = (
+        S3Store(runtime.aws, url=settings.overflow_url, kms_key_id=settings.overflow_kms_key_id)
+        if settings.overflow_url
+        else None
+    )
+    overflow = Overflow(
+        store=store,
+        suffix=suffix,
+        after_seconds=settings.overflow_after_seconds,
+        monotonic=monotonic,
+        now=runtime.clock.now,
+    )
+    plans = Plans(state, _bytes_depend_on(settings))
+    sender = Sender(
+        outbox=outbox,
+        firehose=firehose,
+        overflow=overflow,
+        dead_letters=DeadLetters(settings.state_dir / "dead_letters", store=store, suffix=suffix),
+        ledger=Ledger(),
+        plans=plans,
+        listener=events,
+        monotonic=monotonic,
+        on_change=on_change,
+    )
+    inputs: list[Input] = [_files(settings, runtime, events, state)]
+    reader = Reader(
+        inputs=inputs,
+        packer=Packer(
+            line_format=settings.format,
+            compress=compressor(settings.compression),
+            facts=facts,
+            last_number=plans.last_number(),
+        ),
+        outbox=outbox,
+        sender=sender,
+        plans=plans,
+        listener=events,
+        monotonic=monotonic,
+        flush_seconds=settings.flush_seconds,
+    )
+    pump = Pump(
+        inputs=inputs,
+        reader=reader,
+        outbox=outbox,
+        sender=sender,
+        senders=calls_max,
+        waker=waker,
+        on_change=on_change,
+    )
+    return DataPath(state=state, sender=sender, pump=pump, overflow=overflow)
+
+
+def globs_of(settings: ForwarderSettings) -> Globs:
+    """Return what is tailed."""
+    return Globs(settings.tail, excluded=settings.state_dir, without=settings.exclude)
+
+
+def _files(settings: ForwarderSettings, runtime: Runtime, events: Events, state: State) -> FileInput:
+    monotonic = runtime.clock.monotonic
+    checkpoints = Checkpoints(state)
+    globs = globs_of(settings)
+    files = FollowedFiles(
+        checkpoints=checkpoints,
+        listener=events,
+        monotonic=monotonic,
+        open_files_max=descriptors_for_files(settings.open_files_max),
+    )
+    finder = Finder(
+        globs=globs,
+        follower=files,
+        listener=events,
+        monotonic=monotonic,
+        scan_seconds=settings.scan_seconds,
+        may_watch=settings.watch == "auto",
+    )
+    groomer = Groomer(
+        globs=globs_of(settings),
+        checkpoints=checkpoints,
+        after_seconds=settings.delete_after_hours * _SECONDS_PER_HOUR,
+        now_ns=lambda: _nanoseconds(runtime.clock.now()),
+        monotonic=monotonic,
+        listener=events,
+    )
+    return FileInput(
+        files=files,
+        finder=finder,
+        groomer=groomer,
+        rules=_rules(settings),
+        monotonic=monotonic,
+        listener=events,
+        chunk_bytes=chunk_bytes(settings.format),
+    )
+
+
+def _rules(settings: ForwarderSettings) -> Callable[[Kind], LineRules]:  # noqa: ARG001 - the options are to come
+    """Return what is done to the lines of a kind of file."""
+    rules = WholeLines()
+    return lambda _kind: rules
+
+
+def _bytes_depend_on(settings: ForwarderSettings) -> str:
+    """Return what a record's bytes depend on beside the ranges it carries."""
+    return json.dumps([settings.format, settings.compression])
+
+
+def _nanoseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1_000_000_000)
