@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 import sys
@@ -15,14 +16,19 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+from dags_agent import writer
 from dags_agent.checksums import Checksum, Whole, offered
 from dags_agent.cycle import Cycle
 from dags_agent.errors import SourceChanged
 from dags_agent.events import Events
-from dags_agent.keys import to_listing
+from dags_agent.identity import Identity
+from dags_agent.keys import KeyRules, to_listing
+from dags_agent.layout import Layout
 from dags_agent.listing import Listed, Listing, SourceObject
+from dags_agent.note import NAME as NOTE
 from dags_agent.settings import DagsAgentSettings
 from dags_agent.source import Download
+from dags_agent.writer import Fence, WriterLease
 from sidecar.app import Runtime
 from sidecar.aws import Aws
 from sidecar.clock import Stop
@@ -34,6 +40,7 @@ from sidecar.testing.fake_clock import FakeClock
 BUCKET = "bucket"
 PREFIX = "dags/"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+RULES = KeyRules(prefix=PREFIX)
 
 
 def etag_of(content: bytes) -> str:
@@ -53,7 +60,7 @@ def listed(key: str, content: bytes = b"x", *, storage_class: str = "STANDARD") 
 def listing_of(files: dict[str, bytes]) -> Listing:
     """The listing of these files (path: content)."""
     items = [listed(f"{PREFIX}{path}", content) for path, content in files.items()]
-    return to_listing(items, prefix=PREFIX, include=[], exclude=[])
+    return to_listing(items, RULES)
 
 
 @dataclass
@@ -140,7 +147,7 @@ class Agent:
 def an_agent(
     target: Path, source: FakeSource, *, clock: FakeClock | None = None, **settings: object
 ) -> Iterator[Agent]:
-    """A fresh agent, as after a restart: it remembers nothing."""
+    """A fresh agent, as after a restart: it remembers nothing. No settle time, unless a test asks for one."""
     clock = clock or FakeClock()
     telemetry = Telemetry(service="dags-agent", version="0", clock=clock)
     runtime = Runtime(
@@ -153,20 +160,51 @@ def an_agent(
         environ={},
         dry_run=bool(settings.pop("dry_run", False)),
     )
+    may_delete_all = bool(settings.pop("may_delete_all", False))
     checked = DagsAgentSettings.model_validate(
-        {"source": f"s3://{BUCKET}/{PREFIX}", "target": target, "max_concurrency": 4} | settings
+        {"source": f"s3://{BUCKET}/{PREFIX}", "target": target, "max_concurrency": 4, "settle_seconds": 0}
+        | settings
     )
-    cycle = Cycle(checked, runtime, source, Events(telemetry))
+    cycle = Cycle(checked, runtime, source, Events(telemetry), may_delete_all=may_delete_all)
     try:
         yield Agent(settings=checked, runtime=runtime, source=source, clock=clock, cycle=cycle)
     finally:
         cycle.close()
 
 
+@contextmanager
+def another_writer(target: Path, clock: FakeClock, *, lives: bool = True) -> Iterator[Fence]:
+    """An agent on another host that publishes: alive, it beats whenever somebody waits for it."""
+    layout = Layout(target)
+    lease = WriterLease(layout, lease_seconds=30, clock=clock, stop=Stop())
+    lease._me = Identity(host="elsewhere", boot="another kernel", namespace="pid:[1]", pid=1, started="1")
+    fence = lease.try_claim()
+    assert fence is not None
+    waited = clock.wait
+
+    async def wait(seconds: float, event: asyncio.Event) -> bool:
+        if lives:
+            beat_once(fence)
+        return await waited(seconds, event)
+
+    clock.wait = wait  # type: ignore[method-assign]  # its life, as others see it
+    yield fence
+    clock.wait = waited  # type: ignore[method-assign]  # as it was
+    fence.release()
+    lease.close()
+
+
+def beat_once(fence: Fence) -> None:
+    """Show life as the heartbeat's thread does."""
+    fence._beat += 1
+    writer._rewrite(fence._path, fence._content(fence._beat, released=False))
+
+
 def tree(root: Path) -> dict[str, bytes]:
     """Every file below ``root``, resolved once as a reader that wants one release does it."""
     top = root.resolve(strict=True)
-    return {str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()}
+    files = {str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()}
+    return {path: content for path, content in files.items() if path != NOTE}
 
 
 class _Server(ThreadingHTTPServer):

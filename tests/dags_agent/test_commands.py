@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from dags_agent import commands
+from dags_agent.errors import StandsBy
 from dags_agent.layout import Layout
 from dags_agent.state import read_hold, read_superseded
-from sidecar.errors import Permanent, Transient
+from sidecar.errors import Permanent
 
-from .fakes import Agent, FakeSource, an_agent
+from .fakes import Agent, FakeSource, an_agent, another_writer
 
 Rollback = Callable[..., int]
 
@@ -85,7 +86,9 @@ async def test_a_rollback_killed_when_current_has_moved_remembers_what_it_replac
     assert read_superseded(Layout(agent.target)).keys() == {second}
 
 
-async def test_a_rollback_waits_for_nobody(agent: Agent) -> None:
+async def test_a_rollback_does_not_publish_beside_an_agent_that_does(agent: Agent) -> None:
     await agent.cycle.sync()
-    with Layout(agent.target).locked(), pytest.raises(Transient, match="Another dags-agent"):
-        rollback(agent)
+    with another_writer(agent.target, agent.clock):
+        agent.runtime.stop.request("no time to wait")
+        with pytest.raises(StandsBy, match="Another dags-agent"):
+            rollback(agent)

@@ -7,12 +7,12 @@ from pathlib import PurePosixPath
 import pytest
 from hypothesis import given, strategies as st
 
-from dags_agent.errors import Reason, Refused
+from dags_agent.errors import Reason, Refused, Skip
 from dags_agent.globs import matches_any, refuse_unusable
-from dags_agent.keys import NAME_BYTES_MAX, relative_path, to_listing
-from dags_agent.listing import Listed
+from dags_agent.keys import NAME_BYTES_MAX, KeyRules, UnsafeKey, relative_path, to_listing
+from dags_agent.listing import Listed, Listing
 
-from .fakes import PREFIX, listed
+from .fakes import PREFIX, RULES, listed
 
 hostile = st.lists(
     st.sampled_from(["..", ".", "", "a", "b.py", "\0", "\n", "~", "…", "\\", "é"]) | st.text(max_size=5),
@@ -22,15 +22,19 @@ hostile = st.lists(
 
 
 def paths(*items: Listed, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> list[str]:
-    listing = to_listing(items, prefix=PREFIX, include=include, exclude=exclude)
+    listing = to_listing(items, KeyRules(prefix=PREFIX, include=include, exclude=exclude))
     return [item.path for item in listing.objects]
+
+
+def skipped(listing: Listing) -> dict[str, Skip]:
+    return {item.key: item.skip for item in listing.skipped}
 
 
 @given(hostile)
 def test_a_key_becomes_a_plain_path_below_the_root_or_nothing(tail: str) -> None:
     try:
         path = relative_path(PREFIX + tail, prefix=PREFIX)
-    except Refused:
+    except UnsafeKey:
         return
     parts = PurePosixPath(path).parts
     assert "/".join(parts) == path
@@ -43,7 +47,7 @@ def test_a_key_becomes_a_plain_path_below_the_root_or_nothing(tail: str) -> None
 def test_two_keys_never_become_one_path(tails: list[str]) -> None:
     try:
         first, second = (relative_path(PREFIX + tail, prefix=PREFIX) for tail in tails)
-    except Refused:
+    except UnsafeKey:
         return
     assert first != second
 
@@ -66,16 +70,65 @@ def test_two_keys_never_become_one_path(tails: list[str]) -> None:
         "\ud800",
     ],
 )
-def test_an_unsafe_key_refuses_the_publish_and_is_named(tail: str) -> None:
+def test_an_unsafe_key_is_left_out_and_named_and_the_rest_is_published(tail: str) -> None:
+    objects = [listed(f"{PREFIX}good.py"), listed(PREFIX + tail), listed(f"{PREFIX}z.py")]
+    listing = to_listing(objects, RULES)
+    assert [item.path for item in listing.objects] == ["good.py", "z.py"]
+    assert skipped(listing) == {PREFIX + tail: Skip.UNSAFE_KEY}
+    assert listing.skipped[0].why
+
     with pytest.raises(Refused) as refused:
-        paths(listed(f"{PREFIX}good.py"), listed(PREFIX + tail))
+        to_listing(objects, KeyRules(prefix=PREFIX, refuses_unsafe=True))
     assert refused.value.reason is Reason.UNSAFE_KEY
     assert repr(PREFIX + tail) in str(refused.value)
 
 
-def test_a_key_that_is_both_a_file_and_a_directory_refuses_the_publish() -> None:
-    with pytest.raises(Refused, match=r"'dags/a'.*'dags/a/b\.py'"):
-        paths(listed("dags/a"), listed("dags/a-b"), listed("dags/a/b.py"))
+def test_of_a_key_that_is_both_a_file_and_a_directory_the_directory_stays() -> None:
+    listing = to_listing([listed("dags/a"), listed("dags/a-b"), listed("dags/a/b.py")], RULES)
+    assert [item.path for item in listing.objects] == ["a-b", "a/b.py"]
+    assert skipped(listing) == {"dags/a": Skip.KEY_CONFLICT}
+
+
+def test_names_that_differ_in_case_or_in_unicode_form_only_are_files_of_their_own() -> None:
+    composed, decomposed = "dags/caf\u00e9.py", "dags/cafe\u0301.py"
+    keys = [composed, decomposed, "dags/Dag.py", "dags/dag.py"]
+    assert len(paths(*map(listed, keys))) == 4
+
+
+@pytest.mark.parametrize("key", ["dags/.release.json", "dags/.dags-agent/building/x.py"])
+def test_the_agents_own_names_are_nobody_elses(key: str) -> None:
+    assert skipped(to_listing([listed(key), listed("dags/a.py")], RULES)) == {key: Skip.RESERVED_KEY}
+
+
+def test_hidden_names_pass_through_as_airflowignore_has_to() -> None:
+    keys = ["dags/.airflowignore", "dags/team/.airflowignore", "dags/.hidden/x.sql", "dags/~x"]
+    assert len(paths(*map(listed, keys))) == 4
+
+
+def test_what_nfs_would_never_let_go_is_left_out() -> None:
+    listing = to_listing([listed("dags/.nfs0000"), listed("dags/a.py")], RULES)
+    assert skipped(listing) == {"dags/.nfs0000": Skip.UNSAFE_KEY}
+
+
+def test_an_object_over_the_ceiling_is_left_out_and_one_without_a_byte_is_a_file() -> None:
+    huge = Listed(
+        key="dags/huge.zip",
+        size_bytes=5 << 30,
+        etag='"e-640"',
+        last_modified=listed("x").last_modified,
+        storage_class="STANDARD",
+    )
+    rules = KeyRules(prefix=PREFIX, max_file_bytes=1 << 28)
+    listing = to_listing([huge, listed("dags/empty.py", b"")], rules)
+    assert [item.path for item in listing.objects] == ["empty.py"]
+    assert skipped(listing) == {"dags/huge.zip": Skip.OVERSIZED_OBJECT}
+    assert [item.path for item in to_listing([huge], RULES).objects] == ["huge.zip"]
+
+
+def test_more_files_than_a_dag_folder_has_refuse_the_publish() -> None:
+    with pytest.raises(Refused, match="lists 3 files") as refused:
+        to_listing([listed(f"dags/{n}.py") for n in range(3)], KeyRules(prefix=PREFIX, max_files=2))
+    assert refused.value.reason is Reason.TOO_MANY_FILES
 
 
 def test_a_key_listed_twice_refuses_the_publish() -> None:
@@ -83,16 +136,24 @@ def test_a_key_listed_twice_refuses_the_publish() -> None:
         paths(listed("dags/a"), listed("dags/a"))
 
 
-def test_an_archived_object_refuses_the_publish_before_anything_is_downloaded() -> None:
-    with pytest.raises(Refused, match="DEEP_ARCHIVE") as refused:
-        paths(listed("dags/a.py", storage_class="DEEP_ARCHIVE"))
-    assert refused.value.reason is Reason.ARCHIVED_OBJECT
+@pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
+def test_an_archived_object_is_known_before_anything_is_downloaded(storage_class: str) -> None:
+    listing = to_listing([listed("dags/a.py", storage_class=storage_class), listed("dags/b.py")], RULES)
+    assert [item.path for item in listing.objects] == ["b.py"]
+    assert [item.path for item in listing.archived] == ["a.py"]
+
+
+def test_the_marker_is_no_file_and_gates_by_itself() -> None:
+    rules = KeyRules(prefix=PREFIX, marker="_release.json", include=("*.py",))
+    listing = to_listing([listed("dags/_release.json"), listed("dags/a.py")], rules)
+    assert [item.path for item in listing.objects] == ["a.py"]
+    assert listing.marker is not None
 
 
 def test_directory_markers_are_ignored_but_not_data_under_such_a_name() -> None:
     assert paths(listed("dags/", b""), listed("dags/sub/", b""), listed("dags/sub/a.py")) == ["sub/a.py"]
-    with pytest.raises(Refused, match="empty name"):
-        paths(listed("dags/sub/", b"data"))
+    listing = to_listing([listed("dags/sub/", b"data")], RULES)
+    assert skipped(listing) == {"dags/sub/": Skip.UNSAFE_KEY}
 
 
 def test_an_excluded_key_is_not_judged() -> None:

@@ -12,19 +12,8 @@ from hypothesis import given, strategies as st
 from dags_agent.errors import Reason, Refused
 from dags_agent.listing import Listing
 from dags_agent.manifest import Manifest, ManifestUnreadable, ReleasedFile, new_release_id, published_at
-from dags_agent.plan import (
-    CompileFiles,
-    FetchFiles,
-    Policy,
-    Record,
-    Retire,
-    Seal,
-    Switch,
-    Target,
-    compare,
-    make_plan,
-    to_retire,
-)
+from dags_agent.plan import Policy, Target, compare, make_plan, to_retire
+from dags_agent.steps import CompileFiles, FetchFiles, Record, Retire, Seal, Switch
 
 from .fakes import NOON, listing_of
 

@@ -53,7 +53,7 @@ def events(output: str, name: str) -> list[dict[str, object]]:
     ("changes", "sentence"),
     [
         ({"DAGS_AGENT_SORCE": "x"}, "DAGS_AGENT_SORCE: no such setting (did you mean DAGS_AGENT_SOURCE?)"),
-        ({"DAGS_AGENT_PUBLISH": "in_place"}, "DAGS_AGENT_PUBLISH: in_place is not available in this version"),
+        ({"DAGS_AGENT_OWNER": "airflow"}, "DAGS_AGENT_OWNER: must look like 50000:0"),
     ],
 )
 def test_bad_settings_exit_2_with_one_clear_line(

@@ -6,9 +6,11 @@ import os
 import threading
 from pathlib import Path
 
+from dags_agent.note import NAME as NOTE
+
 from .fakes import FakeSource, an_agent
 
-FILES = 12
+FILES = 12  # and the note
 PUBLISHES = 40
 
 
@@ -35,7 +37,7 @@ class Watcher(threading.Thread):
         try:
             contents = []
             for _, _, names, directory in os.fwalk(dir_fd=root):
-                for name in names:
+                for name in set(names) - {NOTE}:
                     descriptor = os.open(name, os.O_RDONLY, dir_fd=directory)
                     contents.append(os.read(descriptor, 100))
                     os.close(descriptor)

@@ -15,8 +15,10 @@ import pytest
 from dags_agent.disk import observe
 from dags_agent.fetch import Fetcher
 from dags_agent.layout import Layout
-from dags_agent.plan import Policy, Step, make_plan
+from dags_agent.plan import Policy, make_plan
 from dags_agent.publish import Publisher
+from dags_agent.steps import Step
+from dags_agent.writer import WriterLease
 from sidecar.clock import Stop
 from sidecar.testing.fake_clock import FakeClock
 from sidecar.testing.replay import run_every_prefix
@@ -48,8 +50,22 @@ class World:
             stop=Stop(),
             rng=random.Random(0),  # noqa: S311 - jitter
         )
-        self.publisher = Publisher(self.layout, fetcher, source="s3://bucket/dags/", threads=self.threads)
         self.layout.prepare()
+        lease = WriterLease(self.layout, lease_seconds=30, clock=self.clock, stop=Stop())
+        fence = lease.try_claim()  # the process that died before held it, and was this one
+        lease.close()
+        assert fence is not None
+        fence.release()
+        self.publisher = Publisher(
+            self.layout,
+            fetcher,
+            source="s3://bucket/dags/",
+            threads=self.threads,
+            clock=self.clock,
+            owner=None,
+            fence=fence,
+            gate_timeout_seconds=60,
+        )
         return make_plan(listing_of(self.files), observe(self.layout), self.policy, now=self.clock.now())
 
     def apply(self, step: Step) -> None:

@@ -98,7 +98,7 @@ async def test_the_listing_is_complete_exact_and_ends_at_the_prefix(server: Serv
 
 async def test_the_bytes_are_the_objects(server: Server) -> None:
     async with server.source() as source:
-        listing = to_listing(await source.list(), prefix=PREFIX, include=[], exclude=[])
+        listing = to_listing(await source.list(), RULES)
         for item in listing.objects:
             async with source.open(item) as download:
                 content = b""
@@ -111,7 +111,7 @@ async def test_the_bytes_are_the_objects(server: Server) -> None:
 
 async def test_an_object_replaced_or_deleted_since_the_listing_is_noticed(server: Server) -> None:
     async with server.source() as source:
-        listing = to_listing(await source.list(), prefix=PREFIX, include=[], exclude=[])
+        listing = to_listing(await source.list(), RULES)
         by_key = {item.key: item for item in listing.objects}
         server.put("dags/z.py", b"5555")
         server.delete("dags/empty")
@@ -140,7 +140,7 @@ async def test_a_version_id_is_known_where_the_bucket_is_versioned(aws: str) -> 
     s3.close()
     url = SourceUrl(bucket=bucket, prefix=PREFIX)
     async with connect(Aws(service="dags-agent", version="0"), url, connections=1) as source:
-        listing = to_listing(await source.list(), prefix=PREFIX, include=[], exclude=[])
+        listing = to_listing(await source.list(), RULES)
         async with source.open(listing.objects[0]) as download:
             assert download.version_id == version_id
 

@@ -6,30 +6,26 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
-from dags_agent.disk import observe
-from dags_agent.errors import Refused, SourceChanged
+from dags_agent.arrivals import Arrivals
+from dags_agent.errors import Fenced, Refused, SourceChanged, StandsBy
 from dags_agent.events import Events
+from dags_agent.faults import explained
 from dags_agent.fetch import Fetcher
-from dags_agent.keys import to_listing
+from dags_agent.in_place import InPlaceMode
 from dags_agent.layout import Layout
 from dags_agent.listing import Listing
-from dags_agent.plan import (
-    Discard,
-    MakeDirectories,
-    Policy,
-    Retire,
-    Step,
-    Switch,
-    Target,
-    compare,
-    make_plan,
-)
-from dags_agent.publish import Publisher
+from dags_agent.order import Mode, Order, Published
+from dags_agent.ownership import Owner
+from dags_agent.plan import Policy
+from dags_agent.releases import ReleaseMode
 from dags_agent.settings import DagsAgentSettings
 from dags_agent.source import Source
 from dags_agent.state import read_hold
+from dags_agent.verify import Drift
+from dags_agent.writer import Fence, WriterLease
 from sidecar.app import Runtime
 from sidecar.errors import Transient
 
@@ -44,9 +40,25 @@ class Cycle:
 
     Between passes it remembers only which listing the live release was made from, and what was refused
     last; both are found again on disk and in S3 after a restart.
+
+    Attributes:
+        first_pass: set when a pass has found the target in step, or brought it there.
+
+    Args:
+        may_delete_all: somebody said ``--allow-delete``: no number of deletions is refused.
+        owner: who what is published is handed to; None leaves it this process's.
     """
 
-    def __init__(self, settings: DagsAgentSettings, runtime: Runtime, source: Source, events: Events) -> None:
+    def __init__(
+        self,
+        settings: DagsAgentSettings,
+        runtime: Runtime,
+        source: Source,
+        events: Events,
+        *,
+        may_delete_all: bool = False,
+        owner: Owner | None = None,
+    ) -> None:
         self._settings = settings
         self._runtime = runtime
         self._source = source
@@ -57,29 +69,74 @@ class Cycle:
             keep_releases=settings.keep_releases,
             keep=timedelta(hours=settings.keep_hours),
             must_compile=settings.validate == "compile",
+            may_delete_all=may_delete_all,
         )
         self._threads = ThreadPoolExecutor(settings.max_concurrency, thread_name_prefix="files")
+        self._arrivals = Arrivals(settings, runtime, source, events)
+        self._writer = WriterLease(
+            self._layout,
+            lease_seconds=settings.writer_lease_seconds,
+            clock=runtime.clock,
+            stop=runtime.stop,
+        )
+        make_mode = InPlaceMode if settings.publish == "in_place" else ReleaseMode
+        self._mode: Mode = make_mode(settings, runtime, events, threads=self._threads, fetcher=self._fetcher)
+        self._owner = owner
+        self._is_prepared = False
         self._in_step: tuple[str, str] | None = None
+        self._drift: Drift | None = None
         self._last_refusal: Refused | None = None
         self._gated: tuple[str, Refused] | None = None  # the listing whose files did not pass the gate
+        self._behind_since: float | None = None
+        self.first_pass = asyncio.Event()
 
     def close(self) -> None:
         """Start no more file operations. Does not wait: a hung mount must not hold the process."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._writer.close()
 
-    async def tick(self) -> None:
-        """Do one pass; a refusal is an answer, not a failure, as long as there is a release to serve.
+    async def verify(self) -> None:
+        """Hash what readers see; the next pass repairs what differs.
+
+        Raises:
+            TargetFailed: the file system did not answer; nothing is known.
+        """
+        began = self._runtime.clock.monotonic()
+        try:
+            drift = await self._look(self._mode.verify)
+        except OSError as err:
+            failure = explained(err, self._settings.target)
+            self._events.target_failed(failure)
+            raise failure from err
+        if drift is not None:
+            seconds = self._runtime.clock.monotonic() - began
+            self._events.verified(drift, at=self._runtime.clock.now(), duration_seconds=seconds)
+            self._drift = drift or None
+
+    @property
+    def has_drift(self) -> bool:
+        """Whether the next pass has something to repair."""
+        return bool(self._drift)
+
+    async def tick(self, *, is_quiet: bool = False) -> None:
+        """Do one pass; a refusal is an answer, not a failure, while what is served is not too old.
+
+        Args:
+            is_quiet: S3's notifications woke it, and say that the upload has paused.
 
         Raises:
             SidecarError: see :meth:`sync`.
         """
         try:
-            await self.sync()
-        except Refused:
-            if await self._in_thread(self._layout.live) is None:
+            await self.sync(is_quiet=is_quiet)
+        except (Refused, StandsBy) as err:
+            if isinstance(err, StandsBy):
+                self._events.standing_by(err)
+            if await self._look(self._mode.live) is None:
                 raise
+            self._fail_when_stale(err)
 
-    async def sync(self) -> None:
+    async def sync(self, *, is_quiet: bool = False) -> None:
         """Bring the target in step with the source, or leave it as it is.
 
         Raises:
@@ -89,19 +146,18 @@ class Cycle:
         """
         for _ in range(_LISTINGS_PER_PASS):
             try:
-                await self._pass()
+                await self._pass(is_quiet=is_quiet)
             except SourceChanged as err:
                 self._events.source_changed(err)
             except Refused as err:
                 self._events.refused(err, is_new=str(err) != str(self._last_refusal))
                 self._last_refusal = err
+                self._is_behind()
                 raise
             except OSError as err:
-                raise Transient(
-                    f"Cannot publish into {str(self._settings.target)!r}",
-                    why=str(err),
-                    remedy="Check free space and the mount; it will be tried again, the live release stays",
-                ) from err
+                failure = explained(err, self._settings.target)
+                self._events.target_failed(failure)
+                raise failure from err
             else:
                 self._last_refusal = None
                 return
@@ -111,92 +167,111 @@ class Cycle:
             remedy="It will be tried again",
         )
 
-    async def _pass(self) -> None:
-        hold = await self._in_thread(read_hold, self._layout)
+    async def _pass(self, *, is_quiet: bool) -> None:
+        hold = await self._look(partial(read_hold, self._layout))
         if hold is not None:
             self._events.held(hold)
             return
-        listing = to_listing(
-            await self._source.list(),
-            prefix=self._settings.source_url.prefix,
-            include=self._settings.include,
-            exclude=self._settings.exclude,
-        )
-        self._events.listed(listing)
-        live = await self._in_thread(self._layout.live)
-        if live is not None and self._in_step == (live, listing.fingerprint):
-            self._events.unchanged(live, listing)
-        elif self._runtime.dry_run:
-            await self._tell_what_would_be_done(listing)
-        else:
-            await self._in_thread(self._layout.prepare)
-            with self._layout.locked():
-                await self._publish(listing)
-
-    async def _tell_what_would_be_done(self, listing: Listing) -> None:
-        target = await self._in_thread(observe, self._layout)
-        make_plan(listing, target, self._policy, now=self._runtime.clock.now())
-        self._events.would_publish(compare(listing, target), live=target.live)
+        listing = await self._arrivals.listing()
+        live = await self._look(self._mode.live)
+        if live is not None and self._in_step == (live, listing.seen) and not self._drift:
+            self._reached(live, listing)
+            return
+        if self._runtime.dry_run:
+            delta, live = await self._look(partial(self._mode.preview, listing, self._policy))
+            self._events.would_publish(delta, live=live)
+            return
+        note = await self._look(self._mode.note)
+        whole = await self._arrivals.whole(listing, note, is_quiet=is_quiet)
+        if whole is not None:
+            await self._publish(whole)
+        elif live is None:
+            raise Transient(
+                "There is nothing to serve yet",
+                why="the first upload is not complete",
+                remedy="Upload the marker object last, or unset DAGS_AGENT_MARKER",
+            )
 
     async def _publish(self, listing: Listing) -> None:
-        began = self._runtime.clock.monotonic()
-        target = await self._in_thread(observe, self._layout)
-        self._events.looked(target)
-        steps = make_plan(listing, target, self._policy, now=self._runtime.clock.now())
-        publisher = self._publisher()
-        try:
-            await self._execute(steps, publisher, listing)
-        finally:
-            self._events.not_removed(publisher.not_removed)
-        self._tell(steps, target, listing, publisher, began=began)
-        live = await self._in_thread(self._layout.live)
-        self._in_step = (live, listing.fingerprint) if live is not None else None
-
-    async def _execute(self, steps: tuple[Step, ...], publisher: Publisher, listing: Listing) -> None:
-        built = next((step.release_id for step in steps if isinstance(step, MakeDirectories)), None)
-        if built and self._gated and self._gated[0] == listing.fingerprint:
+        if self._gated and self._gated[0] == listing.fingerprint and not self._drift:
             raise self._gated[1]  # the same files again: do not download them to refuse them again
+        began = self._runtime.clock.monotonic()
+        if (
+            not self._drift
+        ):  # an answer that changes nothing, a refusal too, takes no lease and writes nothing
+            live = await self._look(partial(self._mode.is_in_step, listing, self._policy))
+            if live is not None:
+                self._reached(live, listing)
+                return
+        deploy = await self._arrivals.deploy_of(listing)
+        await self._prepare()
+
+        async def act(fence: Fence) -> Published:
+            order = Order(
+                listing=listing,
+                policy=self._policy,
+                fence=fence,
+                deploy=deploy,
+                drift=self._drift,
+                owner=self._owner,
+            )
+            return await self._mode.publish(order)
+
         try:
-            for step in steps:
-                await publisher.apply(step)
-        except BaseException as err:
-            if isinstance(err, Refused):
-                self._gated = (listing.fingerprint, err)
-            if built:
-                await publisher.abandon(built)
-            if isinstance(err, OSError):
-                await self._discard(steps, publisher)
+            published = await self._writer.while_held(act)
+        except Refused as err:
+            self._gated = (listing.fingerprint, err) if err.path else None
             raise
+        except Fenced as err:
+            self._events.fenced(err)
+            raise
+        self._drift = None
+        if published.delta is not None and published.release_id is not None:
+            self._events.published(
+                published.release_id,
+                published.delta,
+                previous=published.previous,
+                downloaded_objects=published.downloaded_objects,
+                downloaded_bytes=published.downloaded_bytes,
+                at=self._runtime.clock.now(),
+                duration_seconds=self._runtime.clock.monotonic() - began,
+            )
+        if published.release_id is not None:
+            self._reached(published.release_id, listing)
 
-    async def _discard(self, steps: tuple[Step, ...], publisher: Publisher) -> None:
-        """Free what garbage holds, which a plan leaves to the end: the disk may be full because of it."""
-        for step in steps:
-            if isinstance(step, Discard):
-                await publisher.apply(step)
+    async def _prepare(self) -> None:
+        await self._look(self._mode.prepare)
+        if self._owner is not None and not self._is_prepared:
+            try:
+                await self._look(partial(self._owner.take, self._layout.leases))
+            except PermissionError as err:
+                self._events.owner_not_given(self._owner, str(err))
+                self._owner = None
+        self._is_prepared = True
 
-    def _tell(
-        self, steps: tuple[Step, ...], target: Target, listing: Listing, publisher: Publisher, *, began: float
-    ) -> None:
-        self._events.swept(publisher.leftovers_removed)
-        self._events.retired(sum(isinstance(step, Retire) for step in steps))
-        switch = next((step for step in steps if isinstance(step, Switch)), None)
-        if switch is None:
-            if target.live is not None:
-                self._events.unchanged(target.live, listing)
-            return
-        self._events.published(
-            switch.release_id,
-            compare(listing, target),
-            previous=target.live,
-            downloaded_objects=publisher.downloaded_objects,
-            downloaded_bytes=publisher.downloaded_bytes,
-            at=self._runtime.clock.now(),
-            duration_seconds=self._runtime.clock.monotonic() - began,
-        )
+    def _reached(self, live: str, listing: Listing) -> None:
+        """The target is what S3 has."""
+        self._in_step = (live, listing.seen)
+        self.first_pass.set()
+        self._behind_since = None
+        self._events.unchanged(live, listing)
 
-    def _publisher(self) -> Publisher:
+    def _is_behind(self) -> float:
+        """Return for how long S3 has had something that is not published, in seconds."""
+        now = self._runtime.clock.monotonic()
+        if self._behind_since is None:
+            self._behind_since = now
+        return now - self._behind_since
+
+    def _fail_when_stale(self, err: Refused | StandsBy) -> None:
+        limit = self._settings.stale_after_seconds
+        if limit and self._is_behind() >= limit:
+            self._runtime.health.not_ready(f"what is served is older than what S3 has: {err}")
+            raise err
+
+    def _fetcher(self) -> Fetcher:
         runtime = self._runtime
-        fetcher = Fetcher(
+        return Fetcher(
             self._source,
             concurrency=self._settings.max_concurrency,
             threads=self._threads,
@@ -204,8 +279,7 @@ class Cycle:
             stop=runtime.stop,
             rng=runtime.rng,
         )
-        return Publisher(self._layout, fetcher, source=self._settings.source, threads=self._threads)
 
-    async def _in_thread(self, act: Callable[..., T], *arguments: object) -> T:
+    async def _look(self, act: Callable[[], T]) -> T:
         """Look. Unlike the steps of a publish, a look may be left alone: a hung mount meets the deadline."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, act, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, act)

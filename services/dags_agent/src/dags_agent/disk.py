@@ -8,20 +8,28 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dags_agent.keys import parents
 from dags_agent.layout import LINK_PREFIX, Layout
 from dags_agent.manifest import Manifest, ManifestUnreadable, ReleasedFile, is_release_id
-from dags_agent.plan import Leftover, Place, Target
+from dags_agent.note import NAME as NOTE
+from dags_agent.plan import Target
 from dags_agent.state import read_superseded
+from dags_agent.steps import Leftover, Place
 from sidecar.files import TEMPORARY
 
+_NONE: frozenset[str] = frozenset()
 _BYTE_CODE = "__pycache__"  # readers with a writable mount leave it in the live release
 
 
-def observe(layout: Layout) -> Target:
+def observe(layout: Layout, *, trusted: str | None = None) -> Target:
     """Return what is on disk; the live release and newer ones are compared with their manifests.
 
-    By names and sizes, one stat per file of these: for the start of a process and for passes that publish,
-    not for each look.
+    By names and sizes, one stat per file of these: for the start of a process.
+
+    Args:
+        layout: where to look.
+        trusted: a release that this process published or compared itself, which is not walked again: on EFS
+            that would be a millisecond per file for every publish.
 
     Raises:
         ConfigError: ``current`` is not ours.
@@ -34,10 +42,13 @@ def observe(layout: Layout) -> Target:
         for name in _names(layout.releases)
         if is_release_id(name)
     }
+    is_looked_at = manifest is not None and live != trusted
+    damage, foreign = difference(layout, manifest) if manifest and is_looked_at else (_NONE, _NONE)
     return Target(
         live=live,
         manifest=manifest,
-        damaged=damaged(layout, manifest) if manifest else frozenset(),
+        damaged=damage,
+        foreign=foreign,
         releases=releases,
         superseded=read_superseded(layout),
         leftovers=tuple(_leftovers(layout, set(releases))),
@@ -74,8 +85,34 @@ def read_manifest(layout: Layout, release_id: str) -> Manifest:
 
 def damaged(layout: Layout, manifest: Manifest) -> frozenset[str]:
     """Return the paths whose file is absent, no plain file, or of another size than the manifest says."""
-    found = {path: status.st_size for path, status in _regular_files(layout.release(manifest.release_id))}
-    return frozenset(file.path for file in manifest.files if found.get(file.path) != file.size_bytes)
+    return difference(layout, manifest)[0]
+
+
+def difference(layout: Layout, manifest: Manifest) -> tuple[frozenset[str], frozenset[str]]:
+    """Return what :func:`damaged` does, and what lies in the release and was never published there."""
+    sizes: dict[str, int] = {}
+    found = set()
+    for path, entry in _entries(layout.release(manifest.release_id)):
+        is_directory = entry.is_dir(follow_symlinks=False)
+        found.add((path, is_directory))
+        if not is_directory and stat.S_ISREG((status := entry.stat(follow_symlinks=False)).st_mode):
+            sizes[path] = status.st_size
+    wrong = frozenset(file.path for file in manifest.files if sizes.get(file.path) != file.size_bytes)
+    return wrong, _foreign(found, manifest)
+
+
+def foreign_paths(root: Path, manifest: Manifest) -> frozenset[str]:
+    """Return what lies in a tree and was not published there, planted links too; byte code is not counted."""
+    found = {(path, entry.is_dir(follow_symlinks=False)) for path, entry in _entries(root)}
+    return _foreign(found, manifest)
+
+
+def _foreign(found: set[tuple[str, bool]], manifest: Manifest) -> frozenset[str]:
+    files = manifest.by_path.keys() | {NOTE}
+    directories = {parent for path in files for parent in parents(path)}
+    return frozenset(
+        path for path, is_directory in found if path not in (directories if is_directory else files)
+    )
 
 
 def _fingerprint(layout: Layout, release_id: str) -> str | None:
@@ -110,6 +147,15 @@ def _names(directory: Path) -> list[str]:
 
 def _regular_files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Yield the relative path and status of each plain file below ``root``, through no symlink."""
+    for path, entry in _entries(root):
+        if not entry.is_dir(follow_symlinks=False):
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode) and path != NOTE:
+                yield path, status
+
+
+def _entries(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Walk below ``root`` through no symlink; byte code is passed over."""
     directories = [""]
     while directories:
         directory = directories.pop()
@@ -120,7 +166,7 @@ def _regular_files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
         for entry in entries:
             path = f"{directory}/{entry.name}".removeprefix("/")
             if entry.is_dir(follow_symlinks=False):
-                if entry.name != _BYTE_CODE:
-                    directories.append(path)
-            elif stat.S_ISREG((status := entry.stat(follow_symlinks=False)).st_mode):
-                yield path, status
+                if entry.name == _BYTE_CODE:
+                    continue
+                directories.append(path)
+            yield path, entry

@@ -15,21 +15,63 @@ class Reason(StrEnum):
     UNSAFE_KEY = "unsafe_key"
     ARCHIVED_OBJECT = "archived_object"
     DOES_NOT_COMPILE = "does_not_compile"
+    TOO_MANY_FILES = "too_many_files"
+
+
+class Skip(StrEnum):
+    """Why one object is left out of a release. The value is a metric label: never rename, only add."""
+
+    UNSAFE_KEY = "unsafe_key"  # it cannot be a plain path inside the target
+    KEY_CONFLICT = "key_conflict"  # another key needs a directory of that name
+    RESERVED_KEY = "reserved_key"  # a name that is the agent's own
+    ARCHIVED_OBJECT = "archived_object"  # reading it needs a restore first
+    OVERSIZED_OBJECT = "oversized_object"
+
+
+class TargetFault(StrEnum):
+    """What the target's file system said. The value is a metric label: never rename, only add."""
+
+    FULL = "full"
+    READ_ONLY = "read_only"
+    STALE = "stale"
+    IO = "io"
+    PERMISSION = "permission"
+    OTHER = "other"
 
 
 class Refused(Permanent):
     """The candidate must not be published; the live release keeps being served.
 
     Stays refused until the objects in S3, or the settings, change.
+
+    Attributes:
+        reason: for the metric.
+        path, line: the file at fault and the line in it, where there is one; line 0 is not known.
     """
 
-    def __init__(self, reason: Reason, what: str, *, why: str = "", remedy: str = "") -> None:
+    def __init__(
+        self, reason: Reason, what: str, *, why: str = "", remedy: str = "", path: str = "", line: int = 0
+    ) -> None:
         super().__init__(what, why=why, remedy=remedy)
         self.reason = reason
+        self.path = path
+        self.line = line
 
 
 class SourceChanged(Transient):
     """An object changed between listing and download; a new listing helps, at once."""
+
+
+class StandsBy(Transient):
+    """Another agent is publishing into the same target, and lives. Looking again later helps."""
+
+
+class TargetFailed(Transient):
+    """The target's file system refused; the live release stays. A retry may help, after the remedy."""
+
+    def __init__(self, fault: TargetFault, what: str, *, why: str, remedy: str) -> None:
+        super().__init__(what, why=why, remedy=remedy)
+        self.fault = fault
 
 
 class Fenced(Transient):

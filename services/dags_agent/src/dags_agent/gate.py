@@ -2,42 +2,107 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sys
-import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from dags_agent.errors import Reason, Refused
 
+_WORKER = Path(__file__).with_name("compile_worker.py")
 
-def refuse_what_does_not_compile(tree: Path, paths: Sequence[str]) -> None:
-    """Compile these files as this process's Python understands them; nothing is imported or run.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """A file that does not compile; line 0 is not known."""
+
+    path: str
+    line: int
+    why: str
+
+
+async def refuse_what_does_not_compile(tree: Path, paths: Sequence[str], *, timeout_seconds: float) -> None:
+    """Compile these files as this Python understands them, in a child process; nothing is imported or run.
 
     Syntax newer than this Python is refused, although the readers' Python might take it: run the agent
     on a Python at least as new as Airflow's.
 
     Raises:
-        Refused: naming the first file and line that does not compile.
+        Refused: naming the first file and line that does not compile, and how many more there are.
     """
-    for path in paths:
-        why = _why_not(tree / path)
-        if why:
-            minor = f"{sys.version_info.major}.{sys.version_info.minor}"
-            raise Refused(
-                Reason.DOES_NOT_COMPILE,
-                f"{path} does not compile",
-                why=f"{why} (Python {minor})",
-                remedy="Upload a file that does; the live release stays",
-            )
+    broken = await _broken(tree, paths, timeout_seconds)
+    if broken is None:
+        return
+    first, others = broken[0], len(broken) - 1
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+    at = f"line {first.line}: " if first.line else ""
+    more = f"; {others} more file{'s' if others > 1 else ''} like it" if others else ""
+    raise Refused(
+        Reason.DOES_NOT_COMPILE,
+        f"{first.path} does not compile",
+        why=f"{at}{first.why} (Python {minor}){more}",
+        remedy="Upload a file that does; the live release stays",
+        path=first.path,
+        line=first.line,
+    )
 
 
-def _why_not(file: Path) -> str:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an odd escape sequence is no reason to refuse
-        try:
-            compile(file.read_bytes(), file.name, "exec", dont_inherit=True)
-        except SyntaxError as err:
-            return f"line {err.lineno}: {err.msg}" if err.lineno else err.msg
-        except (ValueError, RecursionError, MemoryError, OverflowError) as err:
-            return f"{type(err).__name__}: {err}"
-    return ""
+async def _broken(tree: Path, paths: Sequence[str], timeout_seconds: float) -> list[Broken] | None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-I", "-S", str(_WORKER)),
+        cwd=tree,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    names = b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
+    output: list[bytes] = []
+    is_late = False
+    try:
+        async with asyncio.timeout(timeout_seconds), asyncio.TaskGroup() as group:
+            group.create_task(_feed(process, names))
+            group.create_task(_collect(process, output))
+    except TimeoutError:
+        is_late = True
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        code = await process.wait()
+    broken, last = _understood(output, paths)
+    if is_late:
+        broken.append(
+            Broken(path=last, line=0, why=f"compiling it was not done within {timeout_seconds:g} s")
+        )
+    elif code != 0:
+        broken.append(Broken(path=last, line=0, why=f"the compiler died of it (exit {code})"))
+    return broken or None
+
+
+async def _feed(process: asyncio.subprocess.Process, names: bytes) -> None:
+    assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        process.stdin.write(names)
+        await process.stdin.drain()
+    process.stdin.close()
+
+
+async def _collect(process: asyncio.subprocess.Process, output: list[bytes]) -> None:
+    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+    while line := await process.stdout.readline():
+        output.append(line)
+    await process.wait()
+
+
+def _understood(output: Sequence[bytes], paths: Sequence[str]) -> tuple[list[Broken], str]:
+    """Return what is broken, and the file that was being compiled last."""
+    broken, last = [], paths[0]
+    for text in output:
+        number, _, rest = text.decode("utf-8", "replace").rstrip("\n").partition(" ")
+        last = paths[int(number)]
+        if rest:
+            line, _, why = rest.partition(" ")
+            broken.append(Broken(path=last, line=int(line), why=why))
+    return broken, last

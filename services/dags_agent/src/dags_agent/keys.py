@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from dags_agent.errors import Reason, Refused
+from dags_agent.errors import Reason, Refused, Skip
 from dags_agent.globs import matches_any
-from dags_agent.listing import Listed, Listing, SourceObject
+from dags_agent.listing import Listed, Listing, Skipped, SourceObject
 
 # Byte code from a laptop is stale or useless here, and without its source it is even imported.
 ALWAYS_LEFT_OUT = ("__pycache__/", "*.pyc")
@@ -25,51 +26,150 @@ _ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 
 
-def to_listing(
-    listed: Iterable[Listed], *, prefix: str, include: Sequence[str], exclude: Sequence[str]
-) -> Listing:
+# The agent's own names at the top of a tree: its note in every release, its directory in in_place mode.
+RESERVED = (".release.json", ".dags-agent")
+# What an NFS client makes of an open file that is removed; one that is published could never be deleted.
+_NFS_PREFIX = ".nfs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRules:
+    """Which objects become files.
+
+    Attributes:
+        prefix: cut off; empty, or ending in ``/``.
+        include, exclude: globs over what follows the prefix.
+        refuses_unsafe: whether one key that cannot become a file refuses the whole publish; else it is
+            left out and told.
+        max_file_bytes: a larger object is left out and told.
+        max_files: more than these refuse the publish: it is more often a wrong prefix than a DAG folder.
+        marker: relative key of the object that is written last; it gates, and is no file itself.
+    """
+
+    prefix: str
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    refuses_unsafe: bool = False
+    max_file_bytes: int | None = None
+    max_files: int | None = None
+    marker: str | None = None
+
+
+def to_listing(listed: Iterable[Listed], rules: KeyRules) -> Listing:
     """Return what is to be published from what S3 listed.
 
     Directory markers and what the globs leave out are dropped before anything is judged, so an
     operator can exclude a bad key without deleting it.
 
     Raises:
-        Refused: a key cannot be a path, collides with another, or cannot be read; it is named.
+        Refused: the listing contradicts itself, is far too long, or (by the rules) a key cannot be a path.
     """
-    objects: dict[str, SourceObject] = {}
+    sorted_out = _SortedOut()
     for item in listed:
-        tail = item.key.removeprefix(prefix)
-        if _is_marker(tail, item.size_bytes) or not _is_wanted(tail, include, exclude):
-            continue
-        path = relative_path(item.key, prefix=prefix)
-        if path in objects:
-            raise _unsafe(item.key, "it is listed twice")
-        if item.storage_class in _ARCHIVED:
-            raise _archived(item)
-        objects[path] = SourceObject(
-            key=item.key,
-            path=path,
-            size_bytes=item.size_bytes,
-            etag=item.etag,
-            last_modified=item.last_modified,
+        tail = item.key.removeprefix(rules.prefix)
+        if rules.marker is not None and tail == rules.marker:
+            sorted_out.marker = _as_object(item, tail)
+        elif not _is_marker(tail, item.size_bytes) and _is_wanted(tail, rules.include, rules.exclude):
+            sorted_out.add(item, rules)
+    sorted_out.leave_out_files_that_are_directories()
+    listing = sorted_out.listing()
+    if rules.refuses_unsafe and listing.skipped:
+        raise _refusal(listing.skipped[0])
+    if rules.max_files is not None and len(listing.objects) > rules.max_files:
+        raise Refused(
+            Reason.TOO_MANY_FILES,
+            f"The source lists {len(listing.objects)} files",
+            why=f"that is more than DAGS_AGENT_MAX_FILES={rules.max_files}",
+            remedy="Check that DAGS_AGENT_SOURCE is the DAGs' prefix, or raise it; the live release stays",
         )
-    _refuse_files_that_are_directories(objects)
-    return Listing(objects=tuple(objects[path] for path in sorted(objects)))
+    return listing
+
+
+class _SortedOut:
+    """What a listing's objects become, while they are being sorted out."""
+
+    def __init__(self) -> None:
+        self.marker: SourceObject | None = None
+        self._objects: dict[str, SourceObject] = {}
+        self._archived: dict[str, SourceObject] = {}
+        self._skipped: list[Skipped] = []
+
+    def add(self, item: Listed, rules: KeyRules) -> None:
+        """Decide what becomes of one object."""
+        path, skipped = _path_or_skipped(item, rules)
+        if skipped is not None:
+            self._skipped.append(skipped)
+            return
+        if path in self._objects or path in self._archived:
+            raise Refused(
+                Reason.UNSAFE_KEY,
+                f"Key {item.key!r} is listed twice",
+                why="the listing contradicts itself",
+                remedy="It is listed again; the live release stays",
+            )
+        place = self._archived if item.storage_class in _ARCHIVED else self._objects
+        place[path] = _as_object(item, path)
+
+    def leave_out_files_that_are_directories(self) -> None:
+        """Decide between ``a`` and ``a/b.py``: the directory stays, it holds more."""
+        everything = self._objects | self._archived
+        needed = {parent: item.key for path, item in everything.items() for parent in parents(path)}
+        for path in sorted(needed.keys() & everything.keys()):
+            why = f"it is a file, and {needed[path]!r} needs a directory of that name"
+            self._skipped.append(Skipped(key=everything[path].key, skip=Skip.KEY_CONFLICT, why=why))
+            self._objects.pop(path, None)
+            self._archived.pop(path, None)
+
+    def listing(self) -> Listing:
+        """Return all of it, sorted."""
+        return Listing(
+            objects=tuple(self._objects[path] for path in sorted(self._objects)),
+            archived=tuple(self._archived[path] for path in sorted(self._archived)),
+            skipped=tuple(sorted(self._skipped, key=lambda item: item.key)),
+            marker=self.marker,
+        )
+
+
+def _path_or_skipped(item: Listed, rules: KeyRules) -> tuple[str, Skipped | None]:
+    try:
+        path = relative_path(item.key, prefix=rules.prefix)
+    except UnsafeKey as err:
+        return "", Skipped(key=item.key, skip=Skip.UNSAFE_KEY, why=str(err))
+    if path.partition("/")[0] in RESERVED:
+        return "", Skipped(key=item.key, skip=Skip.RESERVED_KEY, why="the name is the agent's own")
+    if rules.max_file_bytes is not None and item.size_bytes > rules.max_file_bytes:
+        why = f"its {item.size_bytes} bytes are more than DAGS_AGENT_MAX_FILE_BYTES={rules.max_file_bytes}"
+        return "", Skipped(key=item.key, skip=Skip.OVERSIZED_OBJECT, why=why)
+    return path, None
+
+
+def _as_object(item: Listed, path: str) -> SourceObject:
+    return SourceObject(
+        key=item.key,
+        path=path,
+        size_bytes=item.size_bytes,
+        etag=item.etag,
+        last_modified=item.last_modified,
+    )
+
+
+class UnsafeKey(ValueError):  # noqa: N818 - a property of a key
+    """A key that cannot be a plain path inside the tree; the text says why."""
 
 
 def relative_path(key: str, *, prefix: str) -> str:
     """Return the path of ``key`` below the release's root.
 
     Raises:
-        Refused: it cannot be a plain path inside it.
+        UnsafeKey: it cannot be a plain path inside it.
     """
     if not key.startswith(prefix):
-        raise _unsafe(key, f"it does not begin with {prefix!r}")
+        raise UnsafeKey(f"it does not begin with {prefix!r}")
     path = key[len(prefix) :]
     for name in path.split("/"):
         why = _why_not_a_name(name)
         if why:
-            raise _unsafe(key, why)
+            raise UnsafeKey(why)
     return path
 
 
@@ -86,6 +186,8 @@ def _why_not_a_name(name: str) -> str:
         return f"{name!r} is not a name"
     if any(unicodedata.category(character) in _UNPRINTABLE for character in name):
         return "it holds a control character"
+    if name.startswith(_NFS_PREFIX):
+        return f"NFS clients keep {_NFS_PREFIX}* for themselves"
     if len(name.encode()) > NAME_BYTES_MAX:
         return f"a name in it is longer than {NAME_BYTES_MAX} bytes"
     return ""
@@ -102,26 +204,11 @@ def _is_wanted(tail: str, include: Sequence[str], exclude: Sequence[str]) -> boo
     return not include or matches_any(tail, include)
 
 
-def _refuse_files_that_are_directories(objects: dict[str, SourceObject]) -> None:
-    for path, item in objects.items():
-        for parent in parents(path):
-            if parent in objects:
-                raise _unsafe(objects[parent].key, f"it is a file, and {item.key!r} needs a directory")
-
-
-def _unsafe(key: str, why: str) -> Refused:
+def _refusal(skipped: Skipped) -> Refused:
+    reason = Reason.ARCHIVED_OBJECT if skipped.skip is Skip.ARCHIVED_OBJECT else Reason.UNSAFE_KEY
     return Refused(
-        Reason.UNSAFE_KEY,
-        f"Key {key!r} cannot become a file",
-        why=why,
+        reason,
+        f"Key {skipped.key!r} cannot become a file",
+        why=skipped.why,
         remedy="Delete or rename the object, or add it to DAGS_AGENT_EXCLUDE; the live release stays",
-    )
-
-
-def _archived(item: Listed) -> Refused:
-    return Refused(
-        Reason.ARCHIVED_OBJECT,
-        f"Key {item.key!r} cannot be read",
-        why=f"its storage class is {item.storage_class}",
-        remedy="Restore and copy it to STANDARD, or add it to DAGS_AGENT_EXCLUDE; the live release stays",
     )

@@ -5,7 +5,8 @@
     <target>/current                  -> releases/<id>      what readers open; relative, for any mount point
     <target>/releases/<id>/           one whole release
     <target>/releases/<id>.json       its manifest
-    <target>/.dags-agent/             the agent's own: lock, state.json, hold.json, building/, trash/
+    <target>/.dags-agent/             the agent's own: state.json, hold.json, building/, trash/, writer/,
+                                      and leases/, which readers write
 
 Releases lie outside the DAG root: Airflow's walk fails when two paths lead to one directory. ``building``
 and ``trash`` are on the same file system, so a release comes and goes by one rename.
@@ -13,16 +14,13 @@ and ``trash`` are on the same file system, so a release comes and goes by one re
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
+import errno
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from dags_agent.manifest import is_release_id
-from sidecar.errors import ConfigError, Transient
+from sidecar.errors import ConfigError
 from sidecar.files import fsync_directory
 
 LINK_PREFIX = "link-"
@@ -59,6 +57,16 @@ class Layout:
         """Where retired releases wait to be deleted."""
         return self.own / "trash"
 
+    @property
+    def leases(self) -> Path:
+        """Where readers say which releases they need (docs/adr/0020)."""
+        return self.own / "leases"
+
+    @property
+    def writer(self) -> Path:
+        """The lease of who publishes, a file per generation (docs/adr/0021)."""
+        return self.own / "writer"
+
     def release(self, release_id: str) -> Path:
         """The tree of one release."""
         return self.releases / release_id
@@ -67,17 +75,19 @@ class Layout:
         """The manifest of one release."""
         return self.releases / f"{release_id}.json"
 
-    def prepare(self) -> None:
+    def prepare(self, *, with_releases: bool = True) -> None:
         """Make the directories. Idempotent; writes nothing when they are there.
 
         Raises:
-            ConfigError: the target is not there, or may not be written.
+            ConfigError: the target is not there.
+            OSError: it cannot be written.
         """
         try:
             self.target.mkdir(exist_ok=True)
-            for directory in (self.own, self.releases, self.building, self.trash):
+            tree = (self.releases,) if with_releases else ()
+            for directory in (self.own, *tree, self.building, self.trash, self.leases, self.writer):
                 directory.mkdir(exist_ok=True)
-        except OSError as err:
+        except (FileNotFoundError, NotADirectoryError, FileExistsError) as err:
             raise ConfigError(
                 f"Cannot prepare DAGS_AGENT_TARGET {str(self.target)!r}",
                 why=err.strerror or str(err),
@@ -89,12 +99,15 @@ class Layout:
 
         Raises:
             ConfigError: ``current`` is something else, which is not ours to remove.
+            OSError: the file system did not answer.
         """
         try:
             pointer = str(self.current.readlink())
         except FileNotFoundError:
             return None
         except OSError as err:
+            if err.errno != errno.EINVAL:
+                raise
             raise self._not_ours("it is no symlink") from err
         release_id = pointer.removeprefix(f"{self.releases.name}/")
         if pointer != f"{self.releases.name}/{release_id}" or not is_release_id(release_id):
@@ -111,30 +124,6 @@ class Layout:
         temporary.symlink_to(f"{self.releases.name}/{release_id}")
         temporary.replace(self.current)
         fsync_directory(self.target)
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Be the only writer, as far as the file system's locks hold.
-
-        They save two agents from doing the same work. They are no guarantee: NFS drops a lock silently
-        when its lease is lost. The fence at the switch is what keeps an old writer from winning.
-
-        Raises:
-            Transient: another process holds it.
-        """
-        descriptor = os.open(self.own / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as err:
-                raise Transient(
-                    f"Another dags-agent is publishing into {str(self.target)!r}",
-                    why="it holds the lock",
-                    remedy="Wait until it is done; run one agent per target",
-                ) from err
-            yield
-        finally:
-            os.close(descriptor)
 
     def _not_ours(self, why: str) -> ConfigError:
         return ConfigError(

@@ -9,6 +9,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Protocol
 
+from dags_agent.errors import Skip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
@@ -38,16 +40,48 @@ class SourceObject:
     last_modified: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """An object that is left out, and the others are published without it.
+
+    Attributes:
+        key: as S3 has it.
+        skip: for the metric.
+        why: for people.
+    """
+
+    key: str
+    skip: Skip
+    why: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """All objects to publish, sorted by path; complete, or it would not exist."""
+    """All objects to publish, sorted by path; complete, or it would not exist.
+
+    Attributes:
+        objects: what can be read and published.
+        archived: what cannot be read now; kept where the live release has exactly these bytes already.
+        skipped: what never becomes a file, sorted by key.
+        marker: the object that a deployer writes last, when one is asked for and there.
+    """
 
     objects: tuple[SourceObject, ...]
+    archived: tuple[SourceObject, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    marker: SourceObject | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """Equal for listings that would publish the same files."""
         return fingerprint(self.objects)
+
+    @cached_property
+    def seen(self) -> str:
+        """Equal for listings in which nothing at all differs that a pass looks at."""
+        marker = self.marker.etag if self.marker else ""
+        keys = "\0".join(f"{item.skip}:{item.key!r}" for item in self.skipped)
+        return f"{self.fingerprint}:{fingerprint(self.archived)}:{marker}:{keys}"
 
 
 class _Versioned(Protocol):

@@ -55,11 +55,15 @@ class Manifest:
         release_id: see :func:`new_release_id`.
         source: the URL it was made from.
         files: sorted by path.
+        marker_etag: of the object that said that the upload is complete; empty without one.
+        deploy: what the deployer calls this deploy, as the marker says; empty when it does not.
     """
 
     release_id: str
     source: str
     files: tuple[ReleasedFile, ...]
+    marker_etag: str = ""
+    deploy: str = ""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -79,6 +83,8 @@ class Manifest:
             "release_id": self.release_id,
             "source": self.source,
             "fingerprint": self.fingerprint,
+            "marker_etag": self.marker_etag,
+            "deploy": self.deploy,
             "files": files,
         }
         return json.dumps(document, indent=1, ensure_ascii=False).encode()
@@ -96,7 +102,13 @@ class Manifest:
                 ReleasedFile(**file | {"last_modified": datetime.fromisoformat(file["last_modified"])})
                 for file in document["files"]
             )
-            manifest = cls(release_id=document["release_id"], source=document["source"], files=files)
+            manifest = cls(
+                release_id=document["release_id"],
+                source=document["source"],
+                files=files,
+                marker_etag=str(document.get("marker_etag", "")),
+                deploy=str(document.get("deploy", "")),
+            )
             known = (document["format"], document["fingerprint"])
         except (KeyError, TypeError, ValueError) as err:
             raise ManifestUnreadable(f"{type(err).__name__}: {err}") from err

@@ -11,30 +11,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from itertools import pairwise
 
-from dags_agent.errors import Reason, Refused
+from dags_agent.errors import Reason, Refused, Skip
 from dags_agent.keys import parents
-from dags_agent.listing import Listing, SourceObject
+from dags_agent.listing import Listing, Skipped, SourceObject
 from dags_agent.manifest import Manifest, ReleasedFile, new_release_id, published_at
-
-
-class Place(StrEnum):
-    """Where a killed run may have left something."""
-
-    BUILDING = "building"  # a half-built release
-    TRASH = "trash"  # a retired release, half deleted
-    RELEASES = "releases"  # the manifest of a release that is not there, or half of one
-    OWN = "own"  # a symlink that was to become `current`, or half of a state file
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leftover:
-    """Something of ours that serves no release any more."""
-
-    place: Place
-    name: str
+from dags_agent.steps import (
+    CompileFiles,
+    Discard,
+    FetchFiles,
+    Leftover,
+    LinkFiles,
+    MakeDirectories,
+    Place,
+    Record,
+    Retire,
+    Seal,
+    Step,
+    Switch,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +40,9 @@ class Target:
     Attributes:
         live: the release that ``current`` names; None before the first.
         manifest: of the live release; None before the first.
-        damaged: paths of the live release that are absent or of another size than the manifest says.
+        damaged: paths of the live release that are absent, or not what the manifest says.
+        foreign: what lies in the live release and was not published there: a planted link, a stray file.
+        leased: releases that a reader holds (docs/adr/0020).
         releases: the whole releases, live or not, with the fingerprint of those newer than the live one;
             None where it is older, its manifest cannot be read, or its tree is not what that says.
         superseded: when each release lost its place to another, where that is known.
@@ -54,6 +52,8 @@ class Target:
     live: str | None = None
     manifest: Manifest | None = None
     damaged: frozenset[str] = frozenset()
+    foreign: frozenset[str] = frozenset()
+    leased: frozenset[str] = frozenset()
     releases: Mapping[str, str | None] = field(default_factory=dict)
     superseded: Mapping[str, datetime] = field(default_factory=dict)
     leftovers: tuple[Leftover, ...] = ()
@@ -61,86 +61,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the operator wants (see :class:`dags_agent.settings.DagsAgentSettings`)."""
+    """What the operator wants (see :class:`dags_agent.settings.DagsAgentSettings`).
+
+    Attributes:
+        may_delete_all: whether somebody said ``--allow-delete``: no number of deletions is refused.
+    """
 
     max_delete_fraction: float
     keep_releases: int
     keep: timedelta
     must_compile: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Discard:
-    """Remove a leftover, if that can be done now. Repeatable."""
-
-    leftover: Leftover
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MakeDirectories:
-    """Begin to build ``release_id``, out of the readers' sight; ``directories`` outermost first."""
-
-    release_id: str
-    directories: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkFiles:
-    """Share unchanged files with ``predecessor``; one that is not as its manifest says is fetched instead."""
-
-    release_id: str
-    predecessor: str
-    files: tuple[ReleasedFile, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FetchFiles:
-    """Download new and changed files; all get the modification time ``mtime_seconds``."""
-
-    release_id: str
-    objects: tuple[SourceObject, ...]
-    mtime_seconds: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompileFiles:
-    """Refuse the candidate unless each of these Python files compiles."""
-
-    release_id: str
-    paths: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seal:
-    """Make the tree durable, write its manifest, and move it to its place among the releases."""
-
-    release_id: str
-    listing: Listing
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Switch:
-    """Point ``current`` at ``release_id``, if it still points at ``predecessor``."""
-
-    release_id: str
-    predecessor: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """Remember when releases lost their place."""
-
-    superseded: Mapping[str, datetime]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retire:
-    """Move a release out of the way, then delete what can be deleted of it. Never the live one."""
-
-    release_id: str
-
-
-Step = Discard | MakeDirectories | LinkFiles | FetchFiles | CompileFiles | Seal | Switch | Record | Retire
+    may_delete_all: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,14 +83,35 @@ class Delta:
     deleted: tuple[str, ...]
 
 
+def resolve(listing: Listing, target: Target) -> Listing:
+    """Return the listing with each archived object decided: kept where the live release has it, or skipped.
+
+    A lifecycle rule that archives an object changes neither its bytes nor its ETag.
+    """
+    if not listing.archived:
+        return listing
+    known = target.manifest.by_path if target.manifest else {}
+    kept, skipped = [], []
+    for item in listing.archived:
+        if _is_same(known.get(item.path), item) and item.path not in target.damaged:
+            kept.append(item)
+        else:
+            why = "its storage class needs a restore before it can be read"
+            skipped.append(Skipped(key=item.key, skip=Skip.ARCHIVED_OBJECT, why=why))
+    return Listing(
+        objects=tuple(sorted((*listing.objects, *kept), key=lambda item: item.path)),
+        skipped=(*listing.skipped, *skipped),
+        marker=listing.marker,
+    )
+
+
 def compare(listing: Listing, target: Target) -> Delta:
     """Return what changed, by path, size and ETag; a damaged file counts as changed."""
     known = target.manifest.by_path if target.manifest else {}
     unchanged, changed = [], []
     for item in listing.objects:
         file = known.get(item.path)
-        is_same = file is not None and (file.size_bytes, file.etag) == (item.size_bytes, item.etag)
-        if file is not None and is_same and item.path not in target.damaged:
+        if file is not None and _is_same(file, item) and item.path not in target.damaged:
             unchanged.append(file)
         else:
             changed.append(item)
@@ -171,22 +123,30 @@ def compare(listing: Listing, target: Target) -> Delta:
     )
 
 
-def make_plan(listing: Listing, target: Target, policy: Policy, *, now: datetime) -> tuple[Step, ...]:
+def _is_same(file: ReleasedFile | None, item: SourceObject) -> bool:
+    return file is not None and (file.size_bytes, file.etag) == (item.size_bytes, item.etag)
+
+
+def make_plan(
+    listing: Listing, target: Target, policy: Policy, *, now: datetime, deploy: str = ""
+) -> tuple[Step, ...]:
     """Return the steps from ``target`` to ``listing``; no steps when it is there already.
+
+    ``deploy`` is what the deployer calls it; for the release's note.
 
     Raises:
         Refused: publishing would, or might, destroy more than anybody meant.
     """
     delta = compare(listing, target)
-    _refuse_destruction(listing, delta, target, policy)
+    refuse_destruction(listing, delta, target, policy)
     discards = [Discard(leftover=leftover) for leftover in target.leftovers]
     steps: list[Step] = [step for step in discards if step.leftover.place is not Place.TRASH]
     live, superseded = target.live, dict(target.superseded)
-    if live is None or delta.changed or delta.deleted:
+    if live is None or delta.changed or delta.deleted or target.foreign:
         ready = _already_built(listing, target)
         release_id = ready or _next_id(listing, target, now)
         if not ready:
-            steps += _build(release_id, listing, delta, target, policy)
+            steps += _build(release_id, listing, delta, target, policy, deploy=deploy)
         superseded = {release: at for release, at in superseded.items() if release in target.releases}
         superseded.pop(release_id, None)
         if live is not None:
@@ -194,15 +154,21 @@ def make_plan(listing: Listing, target: Target, policy: Policy, *, now: datetime
         # The record first: killed between the two, the release that was live a moment ago is still young.
         steps += (Record(superseded=superseded), Switch(release_id=release_id, predecessor=live))
         live = release_id
-    retired = to_retire({*target.releases, live}, live, superseded, policy, now=now)
+    retired = to_retire({*target.releases, live}, live, superseded, policy, now=now, leased=target.leased)
     steps += (Retire(release_id=release) for release in retired)
     return (*steps, *(step for step in discards if step.leftover.place is Place.TRASH))
 
 
 def to_retire(
-    releases: set[str], live: str, superseded: Mapping[str, datetime], policy: Policy, *, now: datetime
+    releases: set[str],
+    live: str,
+    superseded: Mapping[str, datetime],
+    policy: Policy,
+    *,
+    now: datetime,
+    leased: frozenset[str] = frozenset(),
 ) -> list[str]:
-    """Return the releases that nobody can need: not live, not among the newest, replaced long enough ago.
+    """Return the releases that nobody can need: not live, leased or among the newest, replaced long ago.
 
     Where it is not known when a release was replaced, its successor's publish time stands in.
     """
@@ -211,18 +177,25 @@ def to_retire(
     retired = []
     for release, successor in pairwise(by_age):
         replaced_at = superseded.get(release, published_at(successor))
-        if release != live and release not in newest and now - replaced_at >= policy.keep:
+        is_needed = release == live or release in leased or release in newest
+        if not is_needed and now - replaced_at >= policy.keep:
             retired.append(release)
     return retired
 
 
-def _refuse_destruction(listing: Listing, delta: Delta, target: Target, policy: Policy) -> None:
+def refuse_destruction(listing: Listing, delta: Delta, target: Target, policy: Policy) -> None:
+    """Raise Refused when publishing would, or might, destroy more than anybody meant."""
+    if policy.may_delete_all and target.live is not None:
+        return
     if not listing.objects:
         raise Refused(
             Reason.EMPTY_LISTING,
             "The source lists no file to publish",
             why="an empty listing is more often a wrong prefix, filter or permission than a wish",
-            remedy="Check DAGS_AGENT_SOURCE, _INCLUDE and _EXCLUDE; the live release stays",
+            remedy=(
+                "Check DAGS_AGENT_SOURCE, _INCLUDE and _EXCLUDE; if it is meant: "
+                "`dags-agent once --allow-delete`. The live release stays"
+            ),
         )
     live_files = len(target.manifest.files) if target.manifest else 0
     if live_files and len(delta.deleted) / live_files > policy.max_delete_fraction:
@@ -230,7 +203,7 @@ def _refuse_destruction(listing: Listing, delta: Delta, target: Target, policy: 
             Reason.TOO_MANY_DELETIONS,
             f"The source lacks {len(delta.deleted)} of {live_files} live files, as {delta.deleted[0]!r}",
             why=f"that is more than DAGS_AGENT_MAX_DELETE_FRACTION={policy.max_delete_fraction:g}",
-            remedy="If it is meant, run `dags-agent once` with that setting at 1; the live release stays",
+            remedy="If it is meant: `dags-agent once --allow-delete`. The live release stays",
         )
 
 
@@ -240,7 +213,7 @@ def _already_built(listing: Listing, target: Target) -> str | None:
     Only newer ones: an older release would give readers older modification times, and Airflow parses
     a file again only when its time grew.
     """
-    if target.damaged:
+    if target.damaged or target.foreign:
         return None
     ready = [
         release
@@ -255,17 +228,24 @@ def _next_id(listing: Listing, target: Target, now: datetime) -> str:
 
 
 def _publish_second(target: Target, now: datetime) -> int:
-    """Return a second later than that of every release on disk.
+    """Return a second later than that of every release on disk, and of every file that was live.
 
     CPython takes byte code as fresh when the source's size and modification *second* are equal
     (https://docs.python.org/3/reference/import.html#cached-bytecode-invalidation), so no two releases
-    may share one, however fast they follow each other.
+    may share one, however fast they follow each other. Files get their time as they are written, so the
+    newest of them counts; where it is not known (a release that a rollback left), when it was replaced does.
     """
     taken = [int(published_at(release).timestamp()) for release in {*target.releases, target.live} if release]
+    taken += [file.mtime_seconds for file in target.manifest.files] if target.manifest else []
+    taken += [
+        int(at.timestamp()) for release, at in target.superseded.items() if release > (target.live or "")
+    ]
     return max([int(now.timestamp()), *(second + 1 for second in taken)])
 
 
-def _build(release_id: str, listing: Listing, delta: Delta, target: Target, policy: Policy) -> Sequence[Step]:
+def _build(
+    release_id: str, listing: Listing, delta: Delta, target: Target, policy: Policy, *, deploy: str
+) -> Sequence[Step]:
     directories = sorted({parent for item in listing.objects for parent in parents(item.path)})
     steps: list[Step] = [MakeDirectories(release_id=release_id, directories=tuple(directories))]
     if delta.unchanged and target.live is not None:
@@ -275,5 +255,5 @@ def _build(release_id: str, listing: Listing, delta: Delta, target: Target, poli
     sources = tuple(item.path for item in delta.changed if item.path.endswith(".py"))
     if policy.must_compile and sources:
         steps.append(CompileFiles(release_id=release_id, paths=sources))
-    steps.append(Seal(release_id=release_id, listing=listing))
+    steps.append(Seal(release_id=release_id, listing=listing, deleted=len(delta.deleted), deploy=deploy))
     return steps

@@ -1,30 +1,43 @@
-"""The agent as the chassis runs it: the timer, one pass, the doctor."""
+"""The agent as the chassis runs it: the timer, the events, the verification, one pass, the doctor."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
+from dags_agent.connecting import connect_source
 from dags_agent.cycle import Cycle
+from dags_agent.doctor import findings
 from dags_agent.events import Events
-from dags_agent.keys import to_listing
 from dags_agent.layout import Layout
+from dags_agent.note import read_note
+from dags_agent.ownership import Owner
 from dags_agent.settings import DagsAgentSettings
-from dags_agent.source import Source, connect
+from dags_agent.wakeups import Queue, Wakeups, connect_queue
 from sidecar.app import Finding, Runtime
 from sidecar.errors import EXIT_OK, SidecarError, Transient
+from sidecar.http import Answer
 from sidecar.loop import Pace
 
 
 class Agent:
-    """See :class:`sidecar.app.Program`."""
+    """See :class:`sidecar.app.Program`.
 
-    def __init__(self, settings: DagsAgentSettings, runtime: Runtime) -> None:
+    Args:
+        may_delete_all: somebody said ``--allow-delete``.
+    """
+
+    def __init__(
+        self, settings: DagsAgentSettings, runtime: Runtime, *, may_delete_all: bool = False
+    ) -> None:
         self._settings = settings
         self._runtime = runtime
+        self._may_delete_all = may_delete_all
         self._events = Events(runtime.telemetry)
+        self._wake = asyncio.Event()
+        runtime.route("/release", self._release)
 
     async def run(self) -> int:
         """Follow the source until told to stop."""
@@ -32,8 +45,12 @@ class Agent:
             period_seconds=self._settings.interval_seconds,
             deadline_seconds=self._settings.sync_timeout_seconds,
         )
-        async with self._cycle() as cycle:
-            await self._runtime.every(pace, cycle.tick)
+        async with self._cycle() as cycle, self._woken(cycle) as tick, asyncio.TaskGroup() as group:
+            verifying = group.create_task(self._verify_now_and_then(cycle))
+            try:
+                await self._runtime.every(pace, tick, wake=self._wake)
+            finally:
+                verifying.cancel()
         return EXIT_OK
 
     async def once(self) -> int:
@@ -49,90 +66,86 @@ class Agent:
             ) from err
         return EXIT_OK
 
-    async def check(self) -> AsyncIterator[Finding]:
-        """List the source, read one object, look at the target; change nothing."""
-        async for finding in self._check_source():
-            yield finding
-        yield self._check_target()
+    def check(self) -> AsyncIterator[Finding]:
+        """List the source, read one object, look at the target and the queue; change nothing."""
+        return findings(self._settings, self._runtime)
 
     @asynccontextmanager
     async def _cycle(self) -> AsyncIterator[Cycle]:
         settings, runtime = self._settings, self._runtime
+        os.umask(int(settings.umask, 8))
         async with connect_source(runtime, settings, connections=settings.max_concurrency) as source:
-            cycle = Cycle(settings, runtime, source, self._events)
+            cycle = Cycle(
+                settings,
+                runtime,
+                source,
+                self._events,
+                may_delete_all=self._may_delete_all,
+                owner=self._owner(),
+            )
             try:
                 yield cycle
             finally:
                 cycle.close()
 
-    async def _check_source(self) -> AsyncIterator[Finding]:
-        settings = self._settings
-        what = f"source {settings.source}"
-        async with connect_source(self._runtime, settings, connections=1) as source:
-            try:
-                listing = to_listing(
-                    await source.list(),
-                    prefix=settings.source_url.prefix,
-                    include=settings.include,
-                    exclude=settings.exclude,
-                )
-            except SidecarError as err:
-                yield _problem(what, err)
-                return
-            if not listing.objects:
-                yield Finding(
-                    what=what,
-                    verdict="problem",
-                    why="it lists no file to publish",
-                    remedy="Upload the DAGs, or correct DAGS_AGENT_SOURCE",
-                )
-                return
-            yield Finding(what=what, verdict="ok", why=f"{len(listing.objects)} files")
-            smallest = min(listing.objects, key=lambda item: item.size_bytes)
-            try:
-                async with source.open(smallest) as download:
-                    await download.read(1)
-            except SidecarError as err:
-                yield _problem(f"object {smallest.key}", err)
-            else:
-                yield Finding(what="objects", verdict="ok", why=f"{smallest.key!r} can be read")
+    @asynccontextmanager
+    async def _woken(self, cycle: Cycle) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Yield a tick that S3's notifications begin early, where there are any."""
+        url = self._settings.events_queue_url
+        if url is None:
+            yield cycle.tick
+            return
+        wakeups = Wakeups(self._settings, self._runtime, self._events, self._wake)
+        async with connect_queue(self._runtime.aws, url) as queue, asyncio.TaskGroup() as group:
+            following = group.create_task(wakeups.follow(queue))
 
-    def _check_target(self) -> Finding:
+            async def tick() -> None:
+                await _covering(wakeups, queue, cycle)
+
+            try:
+                yield tick
+            finally:
+                following.cancel()
+
+    async def _verify_now_and_then(self, cycle: Cycle) -> None:
+        """Hash the live tree at start and then from time to time; a pass follows when something differs."""
+        clock, stop = self._runtime.clock, self._runtime.stop
+        interval_seconds = self._settings.verify_interval_seconds
+        await cycle.first_pass.wait()
+        while interval_seconds and not stop.requested:
+            try:
+                await cycle.verify()
+            except SidecarError as err:
+                self._events.verify_failed(err)
+            if cycle.has_drift:
+                self._wake.set()
+            await clock.wait(interval_seconds, stop.event)
+
+    def _owner(self) -> Owner | None:
+        """Return who files must be handed to; None when they are that owner's anyway, or cannot be."""
+        owner = Owner.parse(self._settings.owner)
+        if owner.is_what_new_files_get():
+            return None
+        if os.geteuid() != 0:
+            self._events.owner_not_given(owner, f"only root may give files away, this is uid {os.geteuid()}")
+            return None
+        return owner
+
+    def _release(self) -> Answer:
+        """Answer ``GET /release`` with the note of the live release; on an HTTP thread."""
         layout = Layout(self._settings.target)
-        what = f"target {layout.target}"
-        if not layout.target.is_dir():
-            return Finding(
-                what=what, verdict="problem", why="it is no directory", remedy="Mount the volume there"
-            )
-        if not os.access(layout.target, os.W_OK | os.X_OK):
-            return Finding(
-                what=what,
-                verdict="problem",
-                why="this user may not write it",
-                remedy="Check the EFS access point's owner and that the mount is not read-only",
-            )
+        tree = layout.target if self._settings.publish == "in_place" else layout.current
         try:
-            live = layout.live()
-        except SidecarError as err:
-            return _problem(what, err)
-        return Finding(what=what, verdict="ok", why=f"live release: {live or 'none yet'}")
+            note = read_note(tree)
+        except OSError as err:
+            return Answer(body=f"{err}\n".encode(), status=503)
+        if note is None:
+            return Answer(body=b"nothing is published yet\n", status=404)
+        return Answer(body=note.to_json(), content_type="application/json")
 
 
-def connect_source(
-    runtime: Runtime, settings: DagsAgentSettings, *, connections: int
-) -> AbstractAsyncContextManager[Source]:
-    """Open the source that the settings name; see :func:`dags_agent.source.connect`."""
-    return connect(
-        runtime.aws,
-        settings.source_url,
-        connections=connections,
-        clock=runtime.clock,
-        stop=runtime.stop,
-        rng=runtime.rng,
-        client=settings.s3_client,
-    )
-
-
-def _problem(what: str, err: SidecarError) -> Finding:
-    why = ": ".join(text for text in (err.what, err.why) if text)
-    return Finding(what=what, verdict="problem", why=why, remedy=err.remedy)
+async def _covering(wakeups: Wakeups, queue: Queue, cycle: Cycle) -> None:
+    """Do a pass, then delete the messages that came before it; a failed pass leaves them for the next."""
+    is_quiet = wakeups.begin()
+    await cycle.tick(is_quiet=is_quiet)
+    await wakeups.covered(queue)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import errno
 import os
 import secrets
 import shutil
@@ -12,16 +10,21 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
-from stat import S_ISREG
 from typing import TypeVar
 
 from dags_agent import gate
+from dags_agent.build import in_parallel, make_directories, share
 from dags_agent.errors import Fenced
 from dags_agent.fetch import Fetched, Fetcher
 from dags_agent.layout import Layout
-from dags_agent.listing import Listing, SourceObject
+from dags_agent.leases import read_leases
+from dags_agent.listing import SourceObject
 from dags_agent.manifest import Manifest, ReleasedFile
-from dags_agent.plan import (
+from dags_agent.newfile import make_durable
+from dags_agent.note import NAME as NOTE, note_of
+from dags_agent.ownership import Owner
+from dags_agent.state import read_hold, write_superseded
+from dags_agent.steps import (
     CompileFiles,
     Discard,
     FetchFiles,
@@ -35,16 +38,12 @@ from dags_agent.plan import (
     Step,
     Switch,
 )
-from dags_agent.state import read_hold, write_superseded
 from dags_agent.threads import in_thread
+from dags_agent.writer import Fence
+from sidecar.clock import Clock
 from sidecar.files import fsync_directory, write_atomic
 
 T = TypeVar("T")
-
-# EFS allows 177 hard links per file; the margin is for tools that link too.
-# https://docs.aws.amazon.com/efs/latest/ug/limits.html
-_LINKS_MAX = 170
-_CANNOT_LINK = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
 
 
 @dataclass(slots=True)
@@ -63,13 +62,32 @@ class Publisher:
     Args:
         source: the URL that the manifests name.
         threads: where blocking file operations run.
+        owner: who new files and directories are handed to; None leaves them this process's.
+        fence: asked just before ``current`` moves.
+        gate_timeout_seconds: for compiling what changed.
     """
 
-    def __init__(self, layout: Layout, fetcher: Fetcher, *, source: str, threads: Executor) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        fetcher: Fetcher,
+        *,
+        source: str,
+        threads: Executor,
+        clock: Clock,
+        owner: Owner | None,
+        fence: Fence,
+        gate_timeout_seconds: float,
+    ) -> None:
         self._layout = layout
         self._fetcher = fetcher
         self._source = source
         self._threads = threads
+        self._clock = clock
+        self._owner = owner
+        self._fence = fence
+        self._gate_timeout_seconds = gate_timeout_seconds
+        self._retired = 0
         self._build = _Build()
         self._leftovers_removed = 0
         self._not_removed: dict[Path, OSError] = {}
@@ -78,6 +96,11 @@ class Publisher:
     def leftovers_removed(self) -> int:
         """How many leftovers of killed runs this pass removed."""
         return self._leftovers_removed
+
+    @property
+    def retired(self) -> int:
+        """How many old releases this pass moved out of the way."""
+        return self._retired
 
     @property
     def not_removed(self) -> Mapping[Path, OSError]:
@@ -106,14 +129,16 @@ class Publisher:
         match step:
             case MakeDirectories():
                 self._build = _Build()
-                await self._in_thread(self._make_directories, step)
+                tree = self._tree(step.release_id)
+                directories = (tree, *(tree / name for name in step.directories))
+                await make_directories(self._threads, self._make_directory, directories)
             case LinkFiles():
                 await self._link(step)
             case FetchFiles():
                 await self._fetch(step)
             case CompileFiles():
-                await self._in_thread(
-                    gate.refuse_what_does_not_compile, self._tree(step.release_id), step.paths
+                await gate.refuse_what_does_not_compile(
+                    self._tree(step.release_id), step.paths, timeout_seconds=self._gate_timeout_seconds
                 )
             case Seal():
                 await self._in_thread(self._seal, step)
@@ -136,25 +161,16 @@ class Publisher:
     def _tree(self, release_id: str) -> Path:
         return self._layout.building / release_id
 
-    def _make_directories(self, step: MakeDirectories) -> None:
-        tree = self._tree(step.release_id)
-        tree.mkdir()
-        for directory in step.directories:
-            (tree / directory).mkdir()
+    def _make_directory(self, path: Path) -> None:
+        path.mkdir()
+        if self._owner is not None:
+            self._owner.take(path)
 
     async def _link(self, step: LinkFiles) -> None:
-        """Link in as many threads as there are: on EFS each link is a round trip."""
         old, new = self._layout.release(step.predecessor), self._tree(step.release_id)
-        try:
-            async with asyncio.TaskGroup() as group:
-                shared = [
-                    group.create_task(self._in_thread(_share, old / file.path, new / file.path, file))
-                    for file in step.files
-                ]
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-        for file, is_shared in zip(step.files, shared, strict=True):
-            if is_shared.result():
+        shared = await share(self._threads, old, new, step.files)
+        for file in step.files:
+            if shared[file.path]:
                 self._build.linked[file.path] = file
             else:
                 self._build.unlinkable.append(_as_object(file))
@@ -166,21 +182,36 @@ class Publisher:
             self._tree(step.release_id),
             mtime_seconds=step.mtime_seconds,
         )
+        if self._owner is not None:
+            paths = [self._tree(step.release_id) / path for path in self._build.fetched]
+            await in_parallel(self._threads, self._owner.take, paths)
 
     def _seal(self, step: Seal) -> None:
         """The manifest is written before the tree gets its name: what lies in ``releases`` is whole."""
         tree = self._tree(step.release_id)
-        for directory, _, _ in os.walk(tree, topdown=False):
-            fsync_directory(Path(directory))
-        manifest = self._manifest(step.release_id, step.listing)
+        manifest = self._manifest(step)
+        self._write_note(tree, manifest, deleted=step.deleted)
+        make_durable(tree)
         write_atomic(self._layout.manifest(step.release_id), manifest.to_json())
         tree.rename(self._layout.release(step.release_id))
         fsync_directory(self._layout.releases)
         fsync_directory(self._layout.building)
 
-    def _manifest(self, release_id: str, listing: Listing) -> Manifest:
+    def _write_note(self, tree: Path, manifest: Manifest, *, deleted: int) -> None:
+        note = note_of(manifest, at=self._clock.now(), changed=len(self._build.fetched), deleted=deleted)
+        path = tree / NOTE
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(note.to_json())
+            os.utime(file.fileno(), (self._build.mtime_seconds, self._build.mtime_seconds))
+            file.flush()
+            os.fsync(file.fileno())
+        if self._owner is not None:
+            self._owner.take(path)
+
+    def _manifest(self, step: Seal) -> Manifest:
         files = []
-        for item in listing.objects:
+        for item in step.listing.objects:
             file = self._build.linked.get(item.path)
             if file is None:
                 fetched = self._build.fetched[item.path]
@@ -192,10 +223,17 @@ class Publisher:
                     version_id=fetched.version_id,
                     last_modified=item.last_modified,
                     sha256=fetched.sha256,
-                    mtime_seconds=self._build.mtime_seconds,
+                    mtime_seconds=fetched.mtime_seconds,
                 )
             files.append(file)
-        return Manifest(release_id=release_id, source=self._source, files=tuple(files))
+        marker = step.listing.marker
+        return Manifest(
+            release_id=step.release_id,
+            source=self._source,
+            files=tuple(files),
+            marker_etag=marker.etag if marker else "",
+            deploy=step.deploy,
+        )
 
     def _switch(self, step: Switch) -> None:
         """Fence, then move the pointer: an old writer that wakes up late finds that the world went on."""
@@ -212,19 +250,30 @@ class Publisher:
             raise Fenced(
                 f"Release {step.release_id} was not published", why="a rollback placed a hold meanwhile"
             )
+        self._fence.refuse_when_lost()
         self._layout.point_current_at(step.release_id)
 
     def _retire(self, release_id: str) -> None:
-        """Out of sight by one rename; deleting takes a round trip per file on EFS."""
-        if self._layout.live() == release_id:
+        """Out of sight by one rename; deleting takes a round trip per file on EFS.
+
+        A reader that placed its lease after the plan was made gets its release back (docs/adr/0020).
+        """
+        if self._layout.live() == release_id or self._is_leased(release_id):
             return
         trash = self._layout.trash / f"{release_id}-{secrets.token_hex(4)}"
         with self._garbage(self._layout.release(release_id)):
             with contextlib.suppress(FileNotFoundError):
                 self._layout.release(release_id).rename(trash)
+            if self._is_leased(release_id):
+                trash.rename(self._layout.release(release_id))
+                return
             self._layout.manifest(release_id).unlink(missing_ok=True)
+            self._retired += 1
         with self._garbage(trash):
-            _remove(trash)
+            remove(trash)
+
+    def _is_leased(self, release_id: str) -> bool:
+        return bool(read_leases(self._layout, release_id, now=self._clock.now()))
 
     def _discard(self, leftover: Leftover) -> None:
         places = {
@@ -235,14 +284,15 @@ class Publisher:
         }
         path = places[leftover.place] / leftover.name
         with self._garbage(path):
-            _remove(path)
+            remove(path)
             self._leftovers_removed += 1
 
     def _abandon(self, release_id: str) -> None:
         tree = self._tree(release_id)
         with self._garbage(tree):
-            _remove(tree)
+            remove(tree)
         self._retire(release_id)
+        self._retired = 0
 
     @contextlib.contextmanager
     def _garbage(self, path: Path) -> Iterator[None]:
@@ -256,32 +306,6 @@ class Publisher:
             self._not_removed[path] = err
 
 
-def _share(old: Path, new: Path, file: ReleasedFile) -> bool:
-    """Give ``new`` the bytes and the time of ``old``; return False if ``old`` is not as recorded."""
-    try:
-        status = old.lstat()
-    except FileNotFoundError:
-        return False
-    if not S_ISREG(status.st_mode) or status.st_size != file.size_bytes:
-        return False
-    if status.st_nlink < _LINKS_MAX:
-        try:
-            os.link(old, new, follow_symlinks=False)
-        except OSError as err:
-            if err.errno not in _CANNOT_LINK:
-                raise
-        else:
-            return True
-    shutil.copyfile(old, new, follow_symlinks=False)
-    descriptor = os.open(new, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        os.utime(descriptor, (file.mtime_seconds, file.mtime_seconds))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return True
-
-
 def _as_object(file: ReleasedFile) -> SourceObject:
     return SourceObject(
         key=file.key,
@@ -292,7 +316,7 @@ def _as_object(file: ReleasedFile) -> SourceObject:
     )
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
     """Remove a tree, a file or a symlink, never what a symlink points to. Idempotent."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)

@@ -63,12 +63,12 @@ class DagsAgentSettings(SidecarSettings):
         default="release",
         description=(
             "`release`: whole releases behind the symlink `current`; "
-            "`in_place`: the target itself is the plain directory, see the README for what that cannot promise"
+            "`in_place`: the target itself is a plain directory (the README says what that cannot promise)"
         ),
     )
     events_queue_url: str | None = Field(
         default=None,
-        description="SQS queue with S3 event notifications (direct, through SNS or EventBridge) that wake a pass",
+        description="SQS queue with S3 notifications (direct, by SNS or EventBridge) that wake a pass",
     )
     quiet_seconds: float = Field(
         default=0.5,
@@ -144,14 +144,14 @@ class DagsAgentSettings(SidecarSettings):
     stale_after_seconds: float = Field(
         default=900.0,
         ge=0,
-        description="Unready when S3 has something for so long that a guard or another agent keeps back; 0 never",
+        description="Unready when what S3 has is kept back for so long, by a guard or another agent; 0 never",
     )
     writer_lease_seconds: float = Field(
         default=30.0, ge=1, description="A publishing agent that is silent for so long is taken over"
     )
     owner: str = Field(
         default="50000:0",
-        description="`uid:gid` of what is published, when the agent is root; the default is the Airflow image's user",
+        description="`uid:gid` of what a root agent publishes; by default the Airflow image's user",
     )
     umask: str = Field(
         default="0022",

@@ -1,0 +1,149 @@
+"""What S3 has, and whether all of it has arrived: half an upload is not a deploy.
+
+Three ways to know: a marker object that the deployer writes last; a quiet time after the newest change; or,
+with both turned off, nobody asks.
+"""
+
+from __future__ import annotations
+
+import json
+
+from dags_agent.errors import SourceChanged
+from dags_agent.events import Events
+from dags_agent.keys import KeyRules, to_listing
+from dags_agent.listing import Listing, SourceObject
+from dags_agent.note import ReleaseNote
+from dags_agent.settings import DagsAgentSettings
+from dags_agent.source import Source
+from sidecar.app import Runtime
+
+_MARKER_BYTES_MAX = 1 << 16
+_DEPLOY_CHARACTERS_MAX = 200
+# An upload that lasts longer than this many settle times is published as it is.
+_SETTLE_LISTINGS_MAX = 20
+
+
+def rules_of(settings: DagsAgentSettings) -> KeyRules:
+    """Return the rules by which these settings turn keys into files."""
+    return KeyRules(
+        prefix=settings.source_url.prefix,
+        include=settings.include,
+        exclude=settings.exclude,
+        refuses_unsafe=settings.unsafe_keys == "refuse",
+        max_file_bytes=settings.max_file_bytes,
+        max_files=settings.max_files,
+        marker=settings.marker,
+    )
+
+
+class Arrivals:
+    """Lists the source, and waits for uploads in progress."""
+
+    def __init__(self, settings: DagsAgentSettings, runtime: Runtime, source: Source, events: Events) -> None:
+        self._settings = settings
+        self._runtime = runtime
+        self._source = source
+        self._events = events
+        self._rules = rules_of(settings)
+
+    async def listing(self) -> Listing:
+        """Return what S3 has at this moment.
+
+        Raises:
+            Refused: see :func:`dags_agent.keys.to_listing`.
+            SidecarError: there is no complete listing.
+        """
+        began = self._runtime.clock.monotonic()
+        listed = await self._source.list()
+        seconds = self._runtime.clock.monotonic() - began
+        listing = to_listing(listed, self._rules)
+        self._events.listed(listing, duration_seconds=seconds)
+        return listing
+
+    async def whole(
+        self, listing: Listing, live: ReleaseNote | None, *, is_quiet: bool = False
+    ) -> Listing | None:
+        """Return a listing of a complete upload; None when the upload is still in progress.
+
+        Args:
+            listing: that differs from the last one that was published.
+            live: the note of the live release.
+            is_quiet: S3's notifications say that nothing was written for the quiet time.
+
+        Raises:
+            SourceChanged: S3 changes faster than it can be listed.
+            SidecarError: there is no complete listing.
+        """
+        if live is not None and live.fingerprint == listing.fingerprint:
+            return listing  # the same files as are live: nothing arrives
+        if self._settings.marker is not None:
+            return await self._marked(listing, live)
+        return listing if is_quiet else await self._settled(listing)
+
+    async def deploy_of(self, listing: Listing) -> str:
+        """Return what the marker calls this deploy: the ``id`` in its JSON; empty when it says nothing.
+
+        Raises:
+            SourceChanged: the marker was replaced.
+            SidecarError: it cannot be read.
+        """
+        marker = listing.marker
+        if marker is None or marker.size_bytes > _MARKER_BYTES_MAX:
+            return ""
+        text = b""
+        async with self._source.open(marker) as download:
+            while piece := await download.read(_MARKER_BYTES_MAX):
+                text += piece
+        return _deploy(text)
+
+    async def _marked(self, listing: Listing, live: ReleaseNote | None) -> Listing | None:
+        """The files may have been listed before the marker was: only what is listed after it counts."""
+        marker = listing.marker
+        if marker is None or (live is not None and live.marker_etag == marker.etag):
+            self._events.waits_for_marker(self._settings.marker or "", has_marker=marker is not None)
+            return None
+        again = await self.listing()
+        if _etag(again.marker) != marker.etag:
+            raise SourceChanged(f"Key {marker.key!r} changed while the source was being listed")
+        return again
+
+    async def _settled(self, listing: Listing) -> Listing | None:
+        """List again until two listings, a settle time apart, are equal.
+
+        Somebody who never pauses is not waited for without end: no release at all would be worse.
+        """
+        for _ in range(_SETTLE_LISTINGS_MAX):
+            wait_seconds = self._wait_seconds(listing)
+            if wait_seconds <= 0:
+                return listing
+            self._events.waits_for_upload(wait_seconds)
+            if await self._runtime.clock.wait(wait_seconds, self._runtime.stop.event):
+                return None
+            former, listing = listing, await self.listing()
+            if former.seen == listing.seen:
+                return listing
+        return listing
+
+    def _wait_seconds(self, listing: Listing) -> float:
+        """Return how long to wait before listing again; 0 when the newest object is old enough.
+
+        A skewed clock makes it wait too long or too short by at most the settle time, never for ever.
+        """
+        settle_seconds = self._settings.settle_seconds
+        if not listing.objects:
+            return 0.0
+        newest = max(item.last_modified for item in listing.objects)
+        age_seconds = (self._runtime.clock.now() - newest).total_seconds()
+        return 0.0 if age_seconds >= settle_seconds else settle_seconds - max(age_seconds, 0.0)
+
+
+def _etag(marker: SourceObject | None) -> str:
+    return marker.etag if marker else ""
+
+
+def _deploy(text: bytes) -> str:
+    try:
+        name = json.loads(text)["id"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return name[:_DEPLOY_CHARACTERS_MAX] if isinstance(name, str) and name.isprintable() else ""
