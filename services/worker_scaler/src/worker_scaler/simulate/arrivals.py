@@ -1,4 +1,4 @@
-"""Synthetic cron arrivals for workflows that come without any: invented, repeatable, and said so in the output.
+"""Synthetic cron arrivals for workflows that come without any: invented, repeatable, and told.
 
 Each workflow gets one cron schedule. Half of them begin at minute 0, as people's crons do. A run takes the
 workflow's runtimes, each multiplied by chance, so that no run is an exact copy of an earlier one: what the
@@ -19,7 +19,7 @@ PERIOD_SHARES = {1: 0.10, 2: 0.15, 4: 0.20, 6: 0.20, 12: 0.20, 24: 0.15}
 MINUTE_ZERO_SHARE = 0.5
 RUNTIME_SIGMA = 0.2  # log-normal: of each task, and half as much of a whole run
 PAST_DAYS = 3.0
-"""What the simulated database remembers at the begin. Real ones remember months; a daily run is in it 3 times."""
+"""What the simulated database remembers at the begin. A daily run is in it three times."""
 
 
 def cron_workload(dags: Sequence[Dag], *, seed: int, days: float) -> Workload:
@@ -44,8 +44,8 @@ def cron_workload(dags: Sequence[Dag], *, seed: int, days: float) -> Workload:
         past=tuple(past),
         seconds=days * DAY,
         description=(
-            f"{len(dags)} workflows with their own runtimes and shapes; SYNTHETIC: cron schedules (seed {seed}), "
-            f"and each runtime varied log-normally (sigma {RUNTIME_SIGMA:g})"
+            f"{len(dags)} workflows with their own runtimes and shapes; SYNTHETIC: cron schedules "
+            f"(seed {seed}), and each runtime varied log-normally (sigma {RUNTIME_SIGMA:g})"
         ),
     )
 

@@ -62,8 +62,8 @@ class Task:
 class StartLatency:
     """How long a worker takes from its creation to RUNNING: log-normal.
 
-    75 s: an image of a few hundred MB takes 53-62 s on Fargate (elasticscale.com, 2024, 10 runs), Airflow's is
-    larger and its worker imports for seconds.
+    75 s: an image of a few hundred MB takes 53-62 s on Fargate (elasticscale.com, 2024, 10 runs), Airflow's
+    is larger and its worker imports for seconds.
     """
 
     median_seconds: float = 75.0

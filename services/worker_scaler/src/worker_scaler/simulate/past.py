@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 
 from worker_scaler.history import QUANTILES, Durations, History, NextRun, TaskName
 from worker_scaler.simulate.moments import moment
@@ -44,6 +45,10 @@ class SimulatedPast:
         return History(
             taken_at=moment(self._world.now), durations=dict(self._durations), next_runs=self._next_runs()
         )
+
+    def next_runs(self, known: History) -> History:
+        """Return ``known`` with its next runs read again."""
+        return replace(known, next_runs=self._next_runs())
 
     def _learn(self) -> None:
         world = self._world

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from worker_scaler.agent import HOLDER, ORDER_SECONDS, AgentPhase, AgentState, Order
 from worker_scaler.agents import Answers
-from worker_scaler.model import Fleet, Phase, QueuedTasks, QueueDepth, Reading, RunningTask, Sighting, Worker
+from worker_scaler.model import Fleet, Phase, QueueDepth, QueuedTasks, Reading, RunningTask, Sighting, Worker
 from worker_scaler.simulate.ecs import Status, Task
 from worker_scaler.simulate.moments import moment
 from worker_scaler.simulate.past import QUEUE

@@ -1,7 +1,7 @@
 """From a trace (see :mod:`worker_scaler.trace`) to a workload.
 
-One fleet consumes all queues of the trace. A trace does not say which runs a cron schedule began: a run counts
-as scheduled when it follows the one before it in the same time as that one followed its own predecessor.
+One fleet consumes all queues of the trace. A trace does not say which runs a cron schedule began: a run
+counts as scheduled when it follows the one before it in the same time as that one followed its predecessor.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def trace_workload(trace: Trace) -> Workload:
 
 
 def _dag(name: str, places: list[int], tasks: list[TraceTask]) -> Dag:
-    """Return the DAG of one run; what a task waited for outside its run is left to its moment of readiness."""
+    """Return the DAG of one run; what a task waited for elsewhere is in its moment of readiness."""
     own = {place: index for index, place in enumerate(places)}
     parents = [[own[place] for place in task.after if place in own] for task in tasks]
     return make_dag(name, [task.runs_seconds for task in tasks], parents, [task.task for task in tasks])

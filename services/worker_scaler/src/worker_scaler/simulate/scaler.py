@@ -10,13 +10,14 @@ from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
 
 from worker_scaler.cycle import Cycle
+from worker_scaler.events import Events
 from worker_scaler.explain import Explanations
 from worker_scaler.forecaster import Forecaster
 from worker_scaler.model import Fleet
 from worker_scaler.simulate.moments import SimulatedClock
 from worker_scaler.simulate.past import SimulatedPast
 from worker_scaler.simulate.ports import SimulatedAgents, SimulatedServices, SimulatedSource
-from worker_scaler.simulate.silence import SilentEvents
+from worker_scaler.simulate.silence import SilentTelemetry
 from worker_scaler.simulate.world import World
 
 P = ParamSpec("P")
@@ -34,10 +35,11 @@ class ScalerController:
         seed: of the scaler's own chance.
     """
 
-    def __init__(self, fleet: Fleet, world: World, *, seed: int) -> None:
+    def __init__(self, fleet: Fleet, world: World, seed: int) -> None:
         self.has_agents = fleet.agent_port is not None
         self._forecaster = Forecaster(SimulatedPast(world), tick=timedelta(seconds=world.terms.tick_seconds))
         self._history_due = 0.0
+        clock = SimulatedClock(world)
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(InlineExecutor(max_workers=1))
         self._cycle = Cycle(
@@ -46,8 +48,8 @@ class ScalerController:
             source=SimulatedSource(world),
             agents=SimulatedAgents(world),
             forecast=self._forecaster,
-            clock=SimulatedClock(world),
-            events=SilentEvents(),
+            clock=clock,
+            events=Events(SilentTelemetry(clock), [fleet.name]),
             explanations=Explanations(dry_run=False),
             rng=random.Random(seed),  # noqa: S311 - chance that can be repeated, nothing secret
         )

@@ -23,8 +23,8 @@ class Dag:
         seconds: how long each task runs, by task index.
         children: the tasks that wait for each task.
         parents: how many tasks each task waits for.
-        task_ids: what Airflow calls each task. The tasks of a workflow's stage (the longest chain before them)
-            are taken for the mapped instances of one task: a history by ``task_id`` knows only their mixture.
+        task_ids: what Airflow calls each task. The tasks of a workflow's stage (the longest chain before
+            them) are taken for the mapped instances of one task: a history knows only their mixture.
         roots: the tasks that wait for nobody.
     """
 
@@ -113,7 +113,7 @@ def make_dag(
 
 
 def read_workflows(path: Path) -> tuple[Dag, ...]:
-    """Read a file of workflows, maybe gzipped: ``{"workflows": [{"name", "tasks": [[seconds, [parents]], …]}]}``.
+    """Read workflows, maybe gzipped: ``{"workflows": [{"name", "tasks": [[seconds, [parents]], …]}]}``.
 
     Raises:
         ConfigError: it cannot be read, or is something else.
