@@ -11,6 +11,7 @@ import holidays
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from sidecar.settings import nearest
+from worker_scaler.forecast.policy import Foresight
 from worker_scaler.freeze import Freeze
 from worker_scaler.model import Packing
 from worker_scaler.policies import Policy
@@ -89,6 +90,28 @@ class HoursSettings(BaseModel):
         )
 
 
+class ForesightSettings(BaseModel):
+    """What is predicted from Airflow's past, and how boldly; see :class:`Foresight`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prescale: bool = True
+    lead_quantile: float = Field(default=0.9, gt=0, lt=1)
+    order: bool = True
+    drain_seconds: float = Field(default=60.0, ge=0)
+    prescale_drain_seconds: float = Field(default=10.0, ge=0)
+
+    def foresight(self) -> Foresight:
+        """Return it as a value."""
+        return Foresight(
+            prescale=self.prescale,
+            lead_quantile=self.lead_quantile,
+            order=self.order,
+            drain=timedelta(seconds=self.drain_seconds),
+            prescale_drain=timedelta(seconds=self.prescale_drain_seconds),
+        )
+
+
 class FleetSettings(BaseModel):
     """One ECS service and how it is steered."""
 
@@ -107,6 +130,7 @@ class FleetSettings(BaseModel):
     agent_port: int | None = Field(default=None, ge=1, le=65535)
     pack: bool = True
     pack_headroom_tasks: int = Field(default=0, ge=0)
+    foresee: ForesightSettings | None = ForesightSettings()
     max_step_out: int | None = Field(default=None, gt=0)
     max_step_in: int | None = Field(default=None, gt=0)
     start_timeout_seconds: float = Field(default=600.0, gt=0)

@@ -32,7 +32,9 @@ class WorkerScalerSettings(SidecarSettings):
             "`schedule`), `queues`, `tasks_per_worker` (16), `min_workers` (0), `max_workers`, "
             "`scale_in_window_seconds` (60), `sqs_queue_urls` (queue to URL), `agent_port` (none; 9465 with "
             "worker agents), `pack` (true), `pack_headroom_tasks` (0), `max_step_out`, "
-            "`max_step_in`, `start_timeout_seconds` (600), `freezes` (list of `cron`, `time_zone`, "
+            "`max_step_in`, `foresee` (what is predicted from history: `prescale`, `lead_quantile`, `order`, "
+            "`drain_seconds`, `prescale_drain_seconds`; null predicts nothing), "
+            "`start_timeout_seconds` (600), `freezes` (list of `cron`, `time_zone`, "
             "`minutes`, `what`: `scale_in` or `all`), `hours` (list of `days`, `from`, `to`, `time_zone`, "
             "`workers`, `holidays`, `closed_on`; policy `schedule`)"
         ),
@@ -215,6 +217,7 @@ class WorkerScalerSettings(SidecarSettings):
             scale_in_window=timedelta(seconds=given.scale_in_window_seconds),
             agent_port=given.agent_port,
             packing=given.packing,
+            foresight=given.foresee.foresight() if given.foresee is not None else None,
             max_step_out=given.max_step_out,
             max_step_in=given.max_step_in,
             start_timeout=timedelta(seconds=given.start_timeout_seconds),
