@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 
 from sidecar import cli
 from sidecar.app import Finding, Runtime, Sidecar
 from sidecar.loop import Pace
+from sidecar.secrets import Secret
+from worker_scaler.agents import DryRunAgents, HttpAgents
+from worker_scaler.budget import Budget
 from worker_scaler.commands import GRANT_SQL, TRACE
 from worker_scaler.cycle import Cycle
 from worker_scaler.doctor import Doctor
@@ -15,9 +19,12 @@ from worker_scaler.dry_run import DryRunServices
 from worker_scaler.ecs import EcsServices
 from worker_scaler.events import Events
 from worker_scaler.explain import Explanations
+from worker_scaler.lease import FencedAgents, FencedServices
+from worker_scaler.one_writer import OneWriter
+from worker_scaler.pause import PauseSwitch
 from worker_scaler.settings import WorkerScalerSettings
-from worker_scaler.sources.build import database_of
-from worker_scaler.sources.database import DatabaseSource
+from worker_scaler.sources.build import crosscheck_of, lease_of, source_of
+from worker_scaler.sources.events import SourceEvents
 
 # ECS answers in well under a second; a tick that waits longer is worth less than the next one.
 _READ_TIMEOUT_SECONDS = 5.0
@@ -30,30 +37,36 @@ class WorkerScaler:
     def __init__(self, settings: WorkerScalerSettings, runtime: Runtime) -> None:
         fleets = [settings.fleet(given) for given in settings.fleets]
         config = runtime.aws.config(read_timeout_seconds=_READ_TIMEOUT_SECONDS)
-        services = EcsServices(runtime.aws.session.client("ecs", config=config))
+        budget = Budget(runtime.clock)
+        services = EcsServices(runtime.aws.session.client("ecs", config=config), budget)
         events = Events(runtime.telemetry, (fleet.name for fleet in fleets))
-        source = DatabaseSource(
-            database_of(settings, runtime),
-            statement_timeout_seconds=settings.statement_timeout_seconds,
-            meaning=settings.meaning(),
-            clock=runtime.clock,
-            tell_blind_spots=events.blind_spots,
-        )
+        source_events = SourceEvents(runtime.telemetry)
+        source = source_of(settings, runtime, source_events)
+        self._lease = lease_of(settings, runtime)
         dry_run = settings.dry_run or runtime.dry_run
         explanations = Explanations(dry_run=dry_run)
         runtime.route("/explain", explanations.answer)
+        runtime.route("/explain/replay", explanations.replay)
+        agents = HttpAgents(_agent_token(settings, runtime))
         self._runtime = runtime
         self._interval_seconds = settings.interval_seconds
         self._doctor = Doctor(fleets=fleets, services=services, source=source, aws=runtime.aws)
-        self._cycle = Cycle(
+        fence = FencedServices(DryRunServices(services, runtime.clock) if dry_run else services, self._lease)
+        cycle = Cycle(
             fleets=fleets,
-            services=DryRunServices(services, runtime.clock) if dry_run else services,
+            services=fence,
             source=source,
             clock=runtime.clock,
             events=events,
             explanations=explanations,
             rng=runtime.rng,
+            policies={given.name: given.policy_object() for given in settings.fleets},
+            agents=FencedAgents(DryRunAgents(agents.ask) if dry_run else agents, fence),
+            pause=PauseSwitch(always=settings.paused, file=settings.pause_file),
+            budget=budget,
+            crosscheck=crosscheck_of(settings, runtime, source_events),
         )
+        self._writer = OneWriter(fence=fence, steering=cycle, events=events, explanations=explanations)
 
     async def run(self) -> int:
         """Steer the fleets until told to stop."""
@@ -63,17 +76,26 @@ class WorkerScaler:
             # One failing fleet must not slow down the others: after a failure the period is kept.
             backoff_max_seconds=self._interval_seconds,
         )
-        await self._runtime.every(pace, self._cycle.tick)
+        await self._runtime.every(pace, self._writer.tick)
+        await asyncio.to_thread(self._lease.release)  # whoever stands by need not wait
         return 0
 
     async def once(self) -> int:
         """Steer each fleet once. A scale-in needs two ticks of one process, so this never scales in."""
-        await self._cycle.tick()
+        await self._writer.tick()
+        await asyncio.to_thread(self._lease.release)
         return 0
 
     def check(self) -> AsyncIterator[Finding]:
         """Look at permissions and reachability, changing nothing."""
         return self._doctor.findings()
+
+
+def _agent_token(settings: WorkerScalerSettings, runtime: Runtime) -> Secret | None:
+    literal = settings.agent_token.get_secret_value() if settings.agent_token else None
+    if literal is None and settings.agent_token_secret_id is None:
+        return None
+    return runtime.secret(literal=literal, secret_id=settings.agent_token_secret_id)
 
 
 SIDECAR = Sidecar(

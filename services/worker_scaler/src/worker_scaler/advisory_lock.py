@@ -83,7 +83,7 @@ class AdvisoryLock:
         """Unlock and close the session."""
         with self._lock:
             if self._connection is not None:
-                # The server notices a closed session a moment later; a session that broke has no lock to free.
+                # The server notices a closed session a moment later; one that broke has no lock to free.
                 with suppress(psycopg.Error):
                     self._connection.execute("SELECT pg_advisory_unlock_all()")
             self._forget()
