@@ -15,16 +15,18 @@ from sidecar.testing.fake_clock import FakeClock
 
 from .fakes import PREFIX
 
+# The SDK takes half a second to read its models; whoever changes credentials brings a session of their own.
+_AWS = Aws(service="dags-agent", version="0")
 CLIENTS: tuple[S3ClientName, ...] = ("native", "botocore")
 
 
 def connected(
-    bucket: str, client: S3ClientName, *, clock: Clock | None = None, prefix: str = PREFIX
+    bucket: str, client: S3ClientName, *, clock: Clock | None = None, aws: Aws | None = None
 ) -> AbstractAsyncContextManager[Source]:
     """Connect to a bucket. Waits between attempts take no time, unless the clock says otherwise."""
     return connect(
-        Aws(service="dags-agent", version="0"),
-        SourceUrl(bucket=bucket, prefix=prefix),
+        aws or _AWS,
+        SourceUrl(bucket=bucket, prefix=PREFIX),
         connections=4,
         clock=clock or FakeClock(),
         stop=Stop(),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,11 @@ class StubBucket:
 
     port: int
     name: str
+    certificate: Path | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"
 
     def set_up(self, **document: Any) -> dict[str, Any]:
         """Change what it holds or does; see the stub's ``_set_up``."""
@@ -57,9 +59,7 @@ class StubBucket:
         self.set_up(objects={key: {"hex": content.hex(), **how}})
 
     def delete(self, key: str) -> None:
-        request = urllib.request.Request(f"{self.url}/{self.name}/{key}", method="DELETE")
-        with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS):
-            pass
+        self._ask("DELETE", f"/{self.name}/{key}")
 
     def fail(self, *faults: Mapping[str, Any]) -> None:
         """Play these faults from now on."""
@@ -81,7 +81,18 @@ class StubBucket:
         return seen
 
     def _control(self, body: bytes | None) -> dict[str, Any]:
-        url = f"{self.url}/_control/{self.name}"
-        with urllib.request.urlopen(url, data=body, timeout=_ANSWER_SECONDS) as answer:
-            told: dict[str, Any] = json.load(answer)
+        told: dict[str, Any] = json.loads(
+            self._ask("GET" if body is None else "POST", f"/_control/{self.name}", body)
+        )
         return told
+
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        if self.certificate:
+            trust = ssl.create_default_context(cafile=self.certificate)
+            connection: HTTPConnection = HTTPSConnection("127.0.0.1", self.port, context=trust)
+        else:
+            connection = HTTPConnection("127.0.0.1", self.port, timeout=_ANSWER_SECONDS)
+        connection.request(method, path, body)
+        answer = connection.getresponse().read()
+        connection.close()
+        return answer

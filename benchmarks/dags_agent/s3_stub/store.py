@@ -68,6 +68,8 @@ def store(
     """Make an object as S3 would after such an upload.
 
     Args:
+        key: its name.
+        body: its bytes.
         algorithm: of the additional checksum; empty for none, as before 2024.
         part_bytes: uploaded in parts of this size; 0 for a plain upload.
         is_kms: encrypted with a key of KMS, so that the ETag is no MD5.
@@ -134,7 +136,10 @@ class Bucket:
         limit = min(self.page_keys, int(query.get("max-keys", PAGE_KEYS)))
         after = query.get("continuation-token") or query.get("start-after") or query.get("marker") or ""
         start = max(bisect_left(keys, prefix), bisect_right(keys, after) if after else 0)
-        entries, last, is_truncated = self._page(keys, start, prefix, delimiter, limit, after)
+        end = start + limit + 1 if not delimiter else len(keys)
+        entries, last, is_truncated = self._entries(
+            keys[start:end], prefix, delimiter, limit=limit, after=after
+        )
         following = ""
         if is_truncated:
             name = "NextContinuationToken" if "list-type" in query else "NextMarker"
@@ -148,18 +153,18 @@ class Bucket:
             f"{encoding}{following}{''.join(entries)}</ListBucketResult>"
         )
 
-    def _page(
-        self, keys: Sequence[str], start: int, prefix: str, delimiter: str, limit: int, after: str
+    def _entries(
+        self, keys: Sequence[str], prefix: str, delimiter: str, *, limit: int, after: str
     ) -> tuple[list[str], str, bool]:
         if not delimiter:
-            page = keys[start : start + limit + 1]
+            page = keys[: limit + 1]
             if prefix:
                 page = [key for key in page if key.startswith(prefix)]
             shown = page[:limit]
             return [self.objects[key].xml for key in shown], shown[-1] if shown else "", len(page) > limit
         entries: list[str] = []
         last = ""
-        for name, xml in self._grouped(keys[start:], prefix, delimiter):
+        for name, xml in self._grouped(keys, prefix, delimiter):
             if name <= after:
                 continue
             if len(entries) == limit:

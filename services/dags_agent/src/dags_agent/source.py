@@ -76,7 +76,7 @@ async def connect(
 ) -> AsyncIterator[Source]:
     """Open a client for ``url``; asks S3 nothing yet.
 
-    Where our own client cannot work (a proxy, a directory bucket), the SDK's is taken whatever ``client`` says.
+    Where our own client cannot work (a proxy, a directory bucket), the SDK's is taken all the same.
 
     Raises:
         ConfigError: no credentials, no region.

@@ -1,4 +1,4 @@
-"""Signed GETs to one bucket, tried again where that helps: the network, throttling, a wrong clock or region."""
+"""Signed GETs to one bucket, asked again where that helps: a broken line, throttling, a wrong clock."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _BODILESS = (204, 304)
 _INFORMATIONAL = range(100, 200)
 
 
-class Broken(ConnectionError):
+class Broken(ConnectionError):  # noqa: N818 - what the connection is
     """The connection ended early, or what came is no HTTP answer. A new connection may help.
 
     Attributes:
