@@ -18,7 +18,8 @@ from msgpack import Unpacker, packb  # type: ignore[import-untyped]  # it ships 
 from log_forwarder.forward import handshake
 from log_forwarder.forward.frames import FrameError, Framer
 from log_forwarder.spool.payloads import forward_payload
-from log_forwarder.spool.spool import Spool, SpoolBroken, SpoolFull
+from log_forwarder.spool.spool import Spool, SpoolBroken
+from log_forwarder.spool.writer import SpoolWriter
 
 _RECEIVE_BYTES = 256 * 1024
 _LOOK_UP_SECONDS = 0.25  # how often a silent connection looks whether it is to end
@@ -61,10 +62,10 @@ class Terms:
 
     Attributes:
         spool: where frames go.
+        writer: how they get there.
         unfinished: what they hold together.
         listener: who is told.
         monotonic: the time, in seconds.
-        on_data: called when something was spooled.
         is_over: whether connections are to end now, whatever the client does.
         shared_key: clients must know it; empty: no handshake.
         hostname: ours, for the handshake.
@@ -74,7 +75,7 @@ class Terms:
     unfinished: Unfinished
     listener: Listener
     monotonic: Callable[[], float]
-    on_data: Callable[[], None]
+    writer: SpoolWriter
     is_over: Callable[[], bool]
     shared_key: str = ""
     hostname: str = ""
@@ -138,31 +139,13 @@ class Connection:
         taken = self._framer.take(data)
         if not taken.frames:
             return
-        end = self._spool(forward_payload(taken.frames))
+        end = self._terms.writer.append(forward_payload(taken.frames))
         if end is None:
             return
-        self._terms.on_data()
         if taken.chunks and self._wait_until_durable(end):
             self._client.settimeout(_HANDSHAKE_SECONDS)
             self._client.sendall(b"".join(_ack(chunk) for chunk in taken.chunks))
             self._client.settimeout(_LOOK_UP_SECONDS)
-
-    def _spool(self, payload: bytes) -> int | None:
-        """Append, waiting for room as long as it takes; None when the listener ends before there is any."""
-        was_full = False
-        while not self._terms.is_over():
-            try:
-                end = self._terms.spool.append(payload)
-            except SpoolFull:
-                if not was_full:
-                    self._terms.listener.spool_full(is_full=True)
-                was_full = True
-                self._terms.spool.pause(_LOOK_UP_SECONDS)
-                continue
-            if was_full:
-                self._terms.listener.spool_full(is_full=False)
-            return end
-        return None
 
     def _wait_until_durable(self, end: int) -> bool:
         while not self._terms.is_over():

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from log_forwarder.forward.addresses import Address, listen, stop_listening
 from log_forwarder.forward.connection import Connection, Listener, Terms, Unfinished
 from log_forwarder.spool.spool import Spool
+from log_forwarder.spool.writer import SpoolWriter
 
 MOST_CONNECTIONS = 512  # a thread each; a task has ten containers, with a driver connection or two
 _LOOK_UP_SECONDS = 0.25
@@ -62,7 +63,7 @@ class ForwardServer:
             unfinished=Unfinished(),
             listener=listener,
             monotonic=monotonic,
-            on_data=on_data,
+            writer=SpoolWriter(spool, listener=listener, on_data=on_data, is_over=self._over.is_set),
             is_over=self._over.is_set,
             shared_key=shared_key,
             hostname=socket.gethostname(),

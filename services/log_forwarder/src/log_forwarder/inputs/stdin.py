@@ -1,0 +1,101 @@
+"""Standard input into the spool, to its end."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Callable
+
+from log_forwarder.spool.keys import StreamKey
+from log_forwarder.spool.payloads import lines_payload
+from log_forwarder.spool.spool import Spool, SpoolBroken
+from log_forwarder.spool.writer import Listener, SpoolWriter
+
+_READ_BYTES = 256 * 1024
+_LONGEST_LINE_BYTES = 16 * 1024 * 1024  # a longer one goes on as another line
+_LOOK_UP_SECONDS = 0.25
+_KEY = StreamKey("stdin", "stdin", ())
+
+
+class StdinFeeder:
+    """Reads a descriptor until it ends (see :class:`~log_forwarder.inputs.pushed.Feeder`).
+
+    Told to finish, it takes what is there and does not wait for more.
+
+    Args:
+        descriptor: what to read; a pipe, a terminal or a file.
+        spool: where to.
+        listener: told when there is no room.
+        on_data: called when something was spooled.
+        on_end: called when the input has ended by itself.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        *,
+        spool: Spool,
+        listener: Listener,
+        on_data: Callable[[], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._descriptor = descriptor
+        self._on_end = on_end
+        self._finishing = threading.Event()
+        self._over = threading.Event()
+        self._writer = SpoolWriter(spool, listener=listener, on_data=on_data, is_over=self._over.is_set)
+        self._thread = threading.Thread(target=self._run, name="stdin", daemon=True)
+        self._thread.start()
+
+    def begin_to_finish(self) -> None:
+        """Take what is there and come to an end."""
+        self._finishing.set()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has ended, or was told to and there is nothing more now."""
+        return not self._thread.is_alive()
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._over.set()
+        self._thread.join(_LOOK_UP_SECONDS * 4)
+
+    def _run(self) -> None:
+        try:
+            has_ended = self._read_to_the_end()
+        except (OSError, SpoolBroken):
+            has_ended = True  # a terminal that went away; a broken spool is told by who reads it
+        if has_ended:
+            self._on_end()
+
+    def _read_to_the_end(self) -> bool:
+        """Read; return whether the input ended, and not we."""
+        rest = b""
+        while not self._over.is_set():
+            if not self._is_readable():
+                if self._finishing.is_set():
+                    break
+                continue
+            data = os.read(self._descriptor, _READ_BYTES)
+            if not data:
+                self._write(rest)
+                return True
+            rest += data
+            end = len(rest) if len(rest) > _LONGEST_LINE_BYTES else rest.rfind(b"\n") + 1
+            if end:
+                self._write(rest[:end])
+                rest = rest[end:]
+        self._write(rest)
+        return False
+
+    def _is_readable(self) -> bool:
+        try:
+            return bool(select.select([self._descriptor], [], [], _LOOK_UP_SECONDS)[0])
+        except ValueError:  # a descriptor that select cannot watch
+            return True
+
+    def _write(self, lines: bytes) -> None:
+        if lines:
+            self._writer.append(lines_payload(_KEY, lines))
