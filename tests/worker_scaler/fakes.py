@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sidecar.errors import SidecarError
+from worker_scaler.agent import HOLDER, ORDER_SECONDS, AgentPhase, AgentState, Order
+from worker_scaler.agents import Answers
 from worker_scaler.model import Fleet, Phase, QueueDepth, Reading, Sighting, Worker
-from worker_scaler.steps import Protect, Refusal, SetDesired, Step, Unprotect
+from worker_scaler.steps import Give, Protect, Refusal, SetDesired, Step, Unprotect
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MANY_MINUTES = timedelta(minutes=59)
@@ -84,6 +86,11 @@ class World:
     Attributes:
         receiving: messages that workers hold and have not reported yet: the database still says ``queued``.
         strange_hosts: hosts with tasks that are no worker's.
+        has_agents: whether its workers speak for themselves. They do not protect themselves here: that is one
+            net more than the scaler may count on.
+        cordoned: workers told not to take messages.
+        polling: cordoned ones whose open poll may still bring a message.
+        silent: workers whose agent does not answer.
         killed_busy: workers that were stopped while they held a task: the accident that must not happen.
     """
 
@@ -97,6 +104,10 @@ class World:
         self.killed_busy: list[str] = []
         self.strange_hosts: dict[str, int] = {}
         self.is_reading_down = False
+        self.has_agents = False
+        self.cordoned: set[str] = set()
+        self.polling: set[str] = set()
+        self.silent: set[str] = set()
         self._pick = pick or (lambda exposed: max(exposed, key=self._harm))
         self._numbers = 0
 
@@ -107,6 +118,7 @@ class World:
         twin.workers, twin.busy = dict(self.workers), dict(self.busy)
         twin.killed_busy = list(self.killed_busy)
         twin.receiving = dict(self.receiving)
+        twin.cordoned, twin.polling, twin.silent = set(self.cordoned), set(self.polling), set(self.silent)
         twin._pick = lambda exposed: max(exposed, key=twin._harm)
         return twin
 
@@ -136,8 +148,44 @@ class World:
             self.killed_busy.append(which)
         del self.workers[which]
 
+    def takes_messages(self, which: str) -> bool:
+        """Whether a message can still reach this worker."""
+        return which not in self.cordoned or which in self.polling
+
     def look(self) -> Sighting:
-        return Sighting(desired=self.desired, workers=tuple(self.workers.values()))
+        seen = self.workers.values()
+        if self.has_agents:
+            seen = [replace(one, agent=self.agent(one.arn)) for one in seen]
+        return Sighting(desired=self.desired, workers=tuple(seen))
+
+    def agent(self, which: str) -> AgentState | None:
+        """What a worker's agent says; None when it is silent."""
+        if which in self.silent:
+            return None
+        is_cordoned = which in self.cordoned
+        active, reserved = self.busy.get(which, 0), self.receiving.get(which, 0)
+        is_quiet = not self.takes_messages(which) and not active and not reserved
+        phase = AgentPhase.CORDONED if is_cordoned else AgentPhase.WORKING
+        return AgentState(
+            phase=AgentPhase.QUIET if is_quiet else phase,
+            hostname=self.workers[which].addresses[0],
+            active_tasks=active,
+            reserved_messages=reserved,
+            order=Order.CORDON if is_cordoned else Order.WORK,
+            order_until=self.now + timedelta(seconds=ORDER_SECONDS),
+            order_holder=HOLDER,
+        )
+
+    def order(self, which: str, order: Order) -> None:
+        """Give an order; a cordon leaves the open poll open."""
+        if which in self.silent or which not in self.workers:
+            return
+        if order is Order.CORDON and which not in self.cordoned:
+            self.cordoned.add(which)
+            self.polling.add(which)
+        elif order is Order.WORK:
+            self.cordoned.discard(which)
+            self.polling.discard(which)
 
     def read(self) -> Reading | None:
         if self.is_reading_down:
@@ -157,6 +205,9 @@ class World:
         elif isinstance(step, Protect):
             for which in step.arns:
                 self.protect(which, step.minutes)
+        elif isinstance(step, Give):
+            for which in step.arns:
+                self.order(which, step.order)
         else:
             for which in step.arns:
                 self._update(which, protected_until=None)
@@ -215,6 +266,25 @@ class FakeServices:
         if error is not None:
             raise error
         self.acts.append(step)
+
+
+class FakeAgents:
+    """Implements the scaler's ``Agents`` port on a world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.orders: list[tuple[Order, int]] = []
+
+    def ask(self, fleet: Fleet, workers: Sequence[Worker]) -> Answers:
+        known = [one.arn for one in workers if one.arn in self.world.workers]
+        states = {one: state for one in known if (state := self.world.agent(one)) is not None}
+        return Answers(states=states, failures={one: "timed out" for one in known if one not in states})
+
+    def order(self, fleet: Fleet, workers: Sequence[Worker], order: Order) -> Answers:
+        self.orders.append((order, len(workers)))
+        for one in workers:
+            self.world.order(one.arn, order)
+        return self.ask(fleet, workers)
 
 
 class FakeSource:
