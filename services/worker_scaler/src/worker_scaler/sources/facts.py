@@ -11,7 +11,7 @@ from typing import NamedTuple
 from worker_scaler.admissible import Waiting, with_admissible
 from worker_scaler.executors import Executors
 from worker_scaler.limits import Limits, Pool
-from worker_scaler.model import QueueDepth, Reading, RunningTask
+from worker_scaler.model import QueueDepth, QueuedTasks, Reading, RunningTask
 
 
 class Fact(NamedTuple):
@@ -73,6 +73,7 @@ def to_reading(facts: Sequence[Fact], meaning: Meaning) -> Reading | None:
         queues=queues,
         limits=limits,
         running_tasks=tuple(_running_tasks(by_queue)),
+        queued_tasks=tuple(_queued_tasks(by_queue)),
     )
 
 
@@ -147,4 +148,13 @@ def _running_tasks(by_queue: Mapping[str, Iterable[Fact]]) -> Iterable[RunningTa
                     task_id=fact.task_id,
                     started_at=fact.started_at,
                     heartbeat_at=fact.heartbeat_at,
+                )
+
+
+def _queued_tasks(by_queue: Mapping[str, Iterable[Fact]]) -> Iterable[QueuedTasks]:
+    for queue, facts in by_queue.items():
+        for fact in facts:
+            if fact.kind == "queued" and fact.dag_id is not None and fact.task_id is not None:
+                yield QueuedTasks(
+                    queue=queue, dag_id=fact.dag_id, task_id=fact.task_id, tasks=fact.tasks or 0
                 )

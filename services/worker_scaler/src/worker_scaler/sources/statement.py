@@ -35,6 +35,14 @@ SELECT 'queued' AS kind, queue::text AS queue, executor::text AS executor, NULL:
 FROM task_instance WHERE state = 'queued' GROUP BY queue, executor
 """
 
+_QUEUED_WITH_TASKS: LiteralString = """
+SELECT 'queued' AS kind, queue::text AS queue, executor::text AS executor, NULL::text AS state,
+       NULL::text AS host, dag_id::text AS dag_id, task_id::text AS task_id, NULL::timestamptz AS started_at,
+       NULL::timestamptz AS heartbeat_at, NULL::text AS pool, count(*) AS tasks, NULL::bigint AS slots,
+       min(queued_dttm) AS oldest
+FROM task_instance WHERE state = 'queued' GROUP BY queue, executor, dag_id, task_id
+"""
+
 _RUNNING_WITH_TASKS: LiteralString = """
 SELECT 'running', queue, executor, state, coalesce(hostname, ''), dag_id, task_id, start_date, NULL, NULL,
        1, NULL, NULL
@@ -108,7 +116,8 @@ FROM connection_test_request WHERE state IN ('queued', 'running') GROUP BY queue
 
 def statement(schema: Schema) -> LiteralString:
     """Return the statement that reads all this schema offers to this role."""
-    parts: list[LiteralString] = [_QUEUED, _running(schema)]
+    has_names = schema.can_read("task_instance", ("dag_id", "task_id"))
+    parts: list[LiteralString] = [_QUEUED_WITH_TASKS if has_names else _QUEUED, _running(schema)]
     if schema.can_read("task_instance", ("pool", "pool_slots")):
         parts.append(_SCHEDULED)
         if schema.can_read("slot_pool", ("pool", "slots", "include_deferred")):
