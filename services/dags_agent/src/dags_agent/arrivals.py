@@ -74,8 +74,9 @@ class Arrivals:
             SourceChanged: S3 changes faster than it can be listed.
             SidecarError: there is no complete listing.
         """
-        if live is not None and live.fingerprint == listing.fingerprint:
-            return listing  # the same files as are live: nothing arrives
+        is_announced = listing.marker is None or (live and live.marker_etag == listing.marker.etag)
+        if live is not None and live.fingerprint == listing.fingerprint and is_announced:
+            return listing  # what is live: nothing arrives
         if self._settings.marker is not None:
             return await self._marked(listing, live)
         return listing if is_quiet else await self._settled(listing)

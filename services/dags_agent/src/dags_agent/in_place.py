@@ -26,7 +26,7 @@ from dags_agent.listing import Listing, SourceObject
 from dags_agent.manifest import Manifest, ManifestUnreadable, ReleasedFile, new_release_id, published_at
 from dags_agent.note import NAME as NOTE, ReleaseNote, note_of, read_note
 from dags_agent.order import Order, Published
-from dags_agent.plan import Delta, Policy, Target, compare, refuse_destruction, resolve
+from dags_agent.plan import Delta, Policy, Target, compare, is_renamed, refuse_destruction, resolve
 from dags_agent.publish import remove
 from dags_agent.releases import verifier_of
 from dags_agent.settings import DagsAgentSettings
@@ -101,7 +101,8 @@ class InPlaceMode:
         listing = resolve(listing, target)
         delta = compare(listing, target)
         refuse_destruction(listing, delta, target, policy)
-        if delta.changed or delta.deleted or self._journal() or target.live is None:
+        is_same = not (delta.changed or delta.deleted or self._journal() or is_renamed(listing, target))
+        if not is_same or target.live is None:
             return None
         self._trusted = target.live
         return target.live
@@ -130,7 +131,7 @@ class InPlaceMode:
         refuse_destruction(listing, delta, target, order.policy)
         self._events.swept(await in_thread(self._threads, self._sweep))
         interrupted = await in_thread(self._threads, self._journal)
-        is_same = not (delta.changed or delta.deleted or interrupted)
+        is_same = not (delta.changed or delta.deleted or interrupted or is_renamed(listing, target))
         if target.live is not None and is_same:
             return Published(release_id=target.live)
         release_id = new_release_id(self._publish_second(target), listing.fingerprint)

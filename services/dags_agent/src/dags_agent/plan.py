@@ -142,7 +142,7 @@ def make_plan(
     discards = [Discard(leftover=leftover) for leftover in target.leftovers]
     steps: list[Step] = [step for step in discards if step.leftover.place is not Place.TRASH]
     live, superseded = target.live, dict(target.superseded)
-    if live is None or delta.changed or delta.deleted or target.foreign:
+    if live is None or delta.changed or delta.deleted or target.foreign or is_renamed(listing, target):
         ready = _already_built(listing, target)
         release_id = ready or _next_id(listing, target, now)
         if not ready:
@@ -157,6 +157,15 @@ def make_plan(
     retired = to_retire({*target.releases, live}, live, superseded, policy, now=now, leased=target.leased)
     steps += (Retire(release_id=release) for release in retired)
     return (*steps, *(step for step in discards if step.leftover.place is Place.TRASH))
+
+
+def is_renamed(listing: Listing, target: Target) -> bool:
+    """Return whether a marker announces the live files again: a pipeline waits for its own deploy."""
+    return (
+        listing.marker is not None
+        and target.manifest is not None
+        and target.manifest.marker_etag != listing.marker.etag
+    )
 
 
 def to_retire(
@@ -213,7 +222,7 @@ def _already_built(listing: Listing, target: Target) -> str | None:
     Only newer ones: an older release would give readers older modification times, and Airflow parses
     a file again only when its time grew.
     """
-    if target.damaged or target.foreign:
+    if target.damaged or target.foreign or is_renamed(listing, target):
         return None
     ready = [
         release
