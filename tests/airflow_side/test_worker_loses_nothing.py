@@ -20,7 +20,9 @@ TASKS = 500
 SECONDS = 0.4
 
 
-def test_every_task_runs_exactly_once_except_those_whose_worker_was_killed_which_run_again(stage: Stage) -> None:
+def test_every_task_runs_exactly_once_except_those_whose_worker_was_killed_which_run_again(
+    stage: Stage,
+) -> None:
     with ExitStack() as stack:
 
         def start() -> Worker:

@@ -37,6 +37,7 @@ class Worker:
         self.name = uuid.uuid4().hex[:8]
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.is_stock = stock
         self.log = stage.directory / f"{self.name}.log"
         self.heartbeat_file = stage.directory / f"{self.name}.beat"
         command = [str(AIRFLOW_PYTHON), "-m", "celery", "-A", "plain_worker", "worker", "-O", "fair"]
@@ -65,9 +66,21 @@ class Worker:
 
     def ready(self) -> Self:
         """Wait until it takes messages."""
-        wait_until(lambda: "ready." in self.text() or self.process.poll() is not None, "a worker", deadline_seconds=60)
+        wait_until(
+            lambda: "ready." in self.text() or self.process.poll() is not None,
+            "a worker",
+            deadline_seconds=60,
+        )
         assert self.process.poll() is None, self.text()
+        if not self.is_stock:
+            wait_until(self._answers, "its agent", deadline_seconds=30)
         return self
+
+    def _answers(self) -> bool:
+        try:
+            return request("GET", f"{self.url}/v1/worker")[0] == 200
+        except OSError:
+            return False
 
     def state(self) -> dict[str, Any]:
         """Ask it, as worker_scaler does."""
@@ -133,7 +146,8 @@ class Stage:
         """Make queues that Celery knows under these names."""
         for name in names:
             self.queues[name] = self.sqs.create_queue(
-                QueueName=f"{name}-{uuid.uuid4().hex}", Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)}
+                QueueName=f"{name}-{uuid.uuid4().hex}",
+                Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)},
             )["QueueUrl"]
 
     @property

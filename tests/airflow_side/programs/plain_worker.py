@@ -13,9 +13,7 @@ from celery import Celery
 
 from airflow_ecs import sqs_profile
 
-settings = sqs_profile.celery_settings(
-    sqs_profile.read(os.environ), with_agent=not os.environ.get("STOCK")
-)
+settings = sqs_profile.celery_settings(sqs_profile.read(os.environ), with_agent=not os.environ.get("STOCK"))
 settings["broker_transport_options"]["wait_time_seconds"] = int(os.environ.get("WAIT_SECONDS", "2"))
 app = Celery("plain")
 app.conf.update(

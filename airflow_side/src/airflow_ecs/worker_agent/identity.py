@@ -7,6 +7,7 @@ import threading
 from airflow_ecs.worker_agent import clock, ecs_agent
 
 ASK_EVERY_SECONDS = 5.0
+ASK_EVERY_SECONDS_UNTIL_KNOWN = 0.5
 
 
 class Identity:
@@ -29,7 +30,8 @@ class Identity:
     def refresh(self) -> None:
         """Ask again when it is time to; never waits."""
         is_asking = self._thread is not None and self._thread.is_alive()
-        if not self._metadata_uri or is_asking or clock.monotonic() - self._asked_at < ASK_EVERY_SECONDS:
+        pause = ASK_EVERY_SECONDS if self.task_arn else ASK_EVERY_SECONDS_UNTIL_KNOWN
+        if not self._metadata_uri or is_asking or clock.monotonic() - self._asked_at < pause:
             return
         self._asked_at = clock.monotonic()
         self._thread = threading.Thread(target=self._ask, name="airflow-ecs-identity", daemon=True)
