@@ -76,7 +76,7 @@ class FakeDownload(Download):
 
 @dataclass
 class FakeSource:
-    """Passes the source contract (test_source.py). ``on_open`` is called before each download begins."""
+    """Passes the source contract (test_s3_contract.py). ``on_open`` is called before each download begins."""
 
     objects: dict[str, bytes] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
