@@ -19,11 +19,15 @@ from worker_scaler.dry_run import DryRunServices
 from worker_scaler.ecs import EcsServices
 from worker_scaler.events import Events
 from worker_scaler.explain import Explanations
+from worker_scaler.explain_command import EXPLAIN
+from worker_scaler.forecaster import Forecaster
 from worker_scaler.lease import FencedAgents, FencedServices
 from worker_scaler.one_writer import OneWriter
 from worker_scaler.pause import PauseSwitch
+from worker_scaler.reading_past import beside
 from worker_scaler.settings import WorkerScalerSettings
-from worker_scaler.sources.build import crosscheck_of, lease_of, source_of
+from worker_scaler.simulate import command as simulate
+from worker_scaler.sources.build import crosscheck_of, forecaster_of, lease_of, source_of
 from worker_scaler.sources.events import SourceEvents
 
 # ECS answers in well under a second; a tick that waits longer is worth less than the next one.
@@ -49,6 +53,8 @@ class WorkerScaler:
         runtime.route("/explain/replay", explanations.replay)
         agents = HttpAgents(_agent_token(settings, runtime))
         self._runtime = runtime
+        self._events = events
+        self._forecaster: Forecaster | None = forecaster_of(settings, runtime)
         self._interval_seconds = settings.interval_seconds
         self._doctor = Doctor(fleets=fleets, services=services, source=source, aws=runtime.aws)
         fence = FencedServices(DryRunServices(services, runtime.clock) if dry_run else services, self._lease)
@@ -62,6 +68,7 @@ class WorkerScaler:
             rng=runtime.rng,
             policies={given.name: given.policy_object() for given in settings.fleets},
             agents=FencedAgents(DryRunAgents(agents.ask) if dry_run else agents, fence),
+            forecast=self._forecaster,
             pause=PauseSwitch(always=settings.paused, file=settings.pause_file),
             budget=budget,
             crosscheck=crosscheck_of(settings, runtime, source_events),
@@ -76,7 +83,14 @@ class WorkerScaler:
             # One failing fleet must not slow down the others: after a failure the period is kept.
             backoff_max_seconds=self._interval_seconds,
         )
-        await self._runtime.every(pace, self._writer.tick)
+
+        async def steer() -> None:
+            await self._runtime.every(pace, self._writer.tick)
+
+        if self._forecaster is None:
+            await steer()
+        else:
+            await beside(steer, self._forecaster, self._runtime, self._events)
         await asyncio.to_thread(self._lease.release)  # whoever stands by need not wait
         return 0
 
@@ -103,13 +117,15 @@ SIDECAR = Sidecar(
     summary="Sets the desired count of Celery-worker ECS services from Airflow's queue depth.",
     settings=WorkerScalerSettings,
     wire=WorkerScaler,
-    commands=(GRANT_SQL, TRACE),
+    commands=(GRANT_SQL, TRACE, simulate.COMMAND),
     can_dry_run=True,
 )
 
 
 def main() -> int:
-    """Run the command line."""
+    """Run the command line. ``simulate`` alone needs no settings: it asks nobody, and anyone may try it."""
+    if sys.argv[1:2] == [simulate.COMMAND.name]:
+        return simulate.main(sys.argv[2:])
     return cli.main(SIDECAR)
 
 
