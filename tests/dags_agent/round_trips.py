@@ -1,7 +1,8 @@
 """Count what a pass asks of the file system below a directory, as NFS would: each call a round trip.
 
-Every function of ``os`` (and ``io.open``) that names a path is counted when the path is below the root, and so
-is the close of a file that was written: on NFS it sends the data. A descriptor's own reads and writes are free.
+Every function of ``os`` (and ``io.open``) that names a path is counted when the path is below the root, and
+so is the close of a file that was written: on NFS it sends the data. A descriptor's own reads and writes
+are free.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a pass costs, in requests to S3 and round trips to the file system: numbers that a clock cannot blur."""
+"""What a pass costs, in requests to S3 and round trips to the file system: no clock can blur that."""
 
 from __future__ import annotations
 
