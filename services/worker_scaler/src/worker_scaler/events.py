@@ -192,6 +192,22 @@ class Events:
                 to_do="Add the queues to a fleet, or correct the DAGs that name them",
             )
 
+    def history_failed(self, error: SidecarError) -> None:
+        """Airflow's past could not be read; what was known of it is used on."""
+        if self._is_news("", "history", str(error)):
+            self._log.warning(
+                "history_unknown",
+                what=error.what,
+                why=error.why,
+                to_do=error.remedy,
+                consequence="counts are exact; nothing new is predicted",
+            )
+
+    def history_read(self) -> None:
+        """Airflow's past was read; says so when it could not be before."""
+        if self._told.pop(("", "history"), None) is not None:
+            self._log.info("history_read")
+
     def standing(self, standing: Standing) -> None:
         """How this copy stands to the lease; told when it changes, and by whom it is held."""
         self._writer.set(standing.is_writer)

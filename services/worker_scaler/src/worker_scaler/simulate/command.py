@@ -9,7 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sidecar.app import Command, Runtime
 from sidecar.errors import EXIT_OK, ConfigError, SidecarError
+from worker_scaler.settings import WorkerScalerSettings
 from worker_scaler.simulate.arrivals import cron_workload
 from worker_scaler.simulate.bounds import bounds
 from worker_scaler.simulate.ecs import StartLatency
@@ -60,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, metavar="DIR", help="write a picture per policy there")
     parser.add_argument("--jobs", type=int, default=0, help="policies at a time (one per CPU)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _act(settings: WorkerScalerSettings, runtime: Runtime, arguments: argparse.Namespace) -> int:
+    del settings, runtime  # a simulation asks nobody
+    return simulate(arguments)
 
 
 def simulate(arguments: argparse.Namespace) -> int:
@@ -131,3 +138,8 @@ def _positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not more than 0")
     return value
+
+
+COMMAND: Command[WorkerScalerSettings] = Command(
+    name="simulate", meaning=MEANING, act=_act, add_arguments=add_arguments
+)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import socket
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sidecar.postgres import Database
 from worker_scaler.advisory_lock import AdvisoryLock, service_names
 from worker_scaler.dynamodb_lease import DynamoDbLease
+from worker_scaler.forecaster import Forecaster
 from worker_scaler.iam_login import IamLogin
 from worker_scaler.lease import Lease, NoLease
 from worker_scaler.sources.database import DatabaseSource
+from worker_scaler.sources.history import DatabaseHistory
 from worker_scaler.sources.sqs import CrossCheck, SqsQueues
 
 if TYPE_CHECKING:
@@ -41,6 +44,15 @@ def source_of(settings: WorkerScalerSettings, runtime: Runtime, events: SourceEv
         clock=runtime.clock,
         tell_blind_spots=events.blind_spots,
     )
+
+
+def forecaster_of(settings: WorkerScalerSettings, runtime: Runtime) -> Forecaster | None:
+    """Return what foresees from the past; None when no fleet foresees, or no database is there to ask."""
+    wants = any(fleet.foresee is not None and fleet.policy == "queue" for fleet in settings.fleets)
+    if not wants or not settings.has_database or not settings.history_days:
+        return None
+    history = DatabaseHistory(database_of(settings, runtime), days=settings.history_days)
+    return Forecaster(history, tick=timedelta(seconds=settings.interval_seconds))
 
 
 def queues_of(settings: WorkerScalerSettings, runtime: Runtime) -> SqsQueues | None:

@@ -6,8 +6,9 @@ history is; a statement_timeout of its own ends it where that is still too much.
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
+from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple, TypeAlias
 
 import psycopg
 
@@ -19,7 +20,16 @@ if TYPE_CHECKING:
     from sidecar.postgres import Database
     from worker_scaler.sources.schema import Schema
 
-_Widths: TypeAlias = dict[str, tuple[dict[str, int], dict[str, int]]]
+
+class _Stage(NamedTuple):
+    """How a DAG's runs begin: tasks by queue, the median and the most of them, and which tasks."""
+
+    median: dict[str, int]
+    most: dict[str, int]
+    task_ids: tuple[str, ...]
+
+
+_Stages: TypeAlias = dict[str, _Stage]
 
 _STATEMENT_TIMEOUT_MILLISECONDS = 30_000
 _TASK_COLUMNS = ("dag_id", "task_id", "run_id", "state", "duration", "queue", "executor", "queued_dttm")
@@ -50,19 +60,23 @@ _WIDTH: LiteralString = """
 ), first AS (
   SELECT dag_id, run_id, min(at) AS at FROM ready GROUP BY 1, 2
 ), width AS (
-  SELECT dag_id, run_id, queue, count(*) AS tasks FROM ready JOIN first USING (dag_id, run_id)
+  SELECT dag_id, run_id, queue, count(*) AS tasks,
+         to_json(array_agg(DISTINCT task_id::text))::text AS task_ids
+  FROM ready JOIN first USING (dag_id, run_id)
   WHERE ready.at <= first.at + interval '15 seconds' GROUP BY 1, 2, 3
 )
-SELECT dag_id, queue, percentile_disc(0.5) WITHIN GROUP (ORDER BY tasks), max(tasks) FROM width GROUP BY 1, 2
+SELECT dag_id, queue, percentile_disc(0.5) WITHIN GROUP (ORDER BY tasks), max(tasks),
+       (array_agg(task_ids ORDER BY tasks DESC))[1]
+FROM width GROUP BY 1, 2
 """
 
 _READY_SCHEDULED: LiteralString = """
-SELECT dag_id, run_id, coalesce(t.queue, '') AS queue, t.scheduled_dttm AS at
+SELECT dag_id, run_id, t.task_id, coalesce(t.queue, '') AS queue, t.scheduled_dttm AS at
 FROM recent JOIN task_instance t USING (dag_id, run_id) WHERE t.scheduled_dttm IS NOT NULL
 """
 
 _READY_QUEUED: LiteralString = """
-SELECT dag_id, run_id, coalesce(t.queue, '') AS queue, t.queued_dttm AS at
+SELECT dag_id, run_id, t.task_id, coalesce(t.queue, '') AS queue, t.queued_dttm AS at
 FROM recent JOIN task_instance t USING (dag_id, run_id) WHERE t.queued_dttm IS NOT NULL
 """
 
@@ -112,15 +126,21 @@ class DatabaseHistory:
 
     def _read(self, connection: psycopg.Connection[Any], known: History | None) -> History:
         schema = detect(connection)
-        durations, widths = (known.durations, _widths_of(known)) if known else self._past(connection, schema)
+        durations, stages = (known.durations, _stages_of(known)) if known else self._past(connection, schema)
         runs: list[tuple[str, datetime]] = []
         if schema.can_read("dag", ("dag_id", "is_paused", "next_dagrun_create_after")):
             runs = connection.execute(_next_runs(schema)).fetchall()
         row = connection.execute("SELECT now()").fetchone()
         planned = (
-            NextRun(dag_id=dag_id, at=at.astimezone(UTC), width=medians, width_max=most)
+            NextRun(
+                dag_id=dag_id,
+                at=at.astimezone(UTC),
+                width=stage.median,
+                width_max=stage.most,
+                first_tasks=stage.task_ids,
+            )
             for dag_id, at in runs
-            for medians, most in (widths.get(dag_id, ({}, {})),)
+            for stage in (stages.get(dag_id, _Stage({}, {}, ())),)
         )
         return History(
             taken_at=row[0].astimezone(UTC) if row else None,
@@ -130,7 +150,7 @@ class DatabaseHistory:
 
     def _past(
         self, connection: psycopg.Connection[Any], schema: Schema
-    ) -> tuple[dict[TaskName, Durations], _Widths]:
+    ) -> tuple[dict[TaskName, Durations], _Stages]:
         if not (schema.can_read("dag_run", _RUN_COLUMNS) and schema.can_read("task_instance", _TASK_COLUMNS)):
             return {}, {}
         durations = {
@@ -139,15 +159,23 @@ class DatabaseHistory:
         }
         has_ready_time = schema.can_read("task_instance", ("scheduled_dttm",))
         ready = _READY_SCHEDULED if has_ready_time else _READY_QUEUED
-        widths: _Widths = {}
-        for dag_id, queue, median, most in connection.execute(_RECENT + ready + _WIDTH, self._values):
-            medians, mosts = widths.setdefault(dag_id, ({}, {}))
-            medians[queue], mosts[queue] = median, most
-        return durations, widths
+        stages: _Stages = {}
+        for dag_id, queue, median, most, task_ids in connection.execute(
+            _RECENT + ready + _WIDTH, self._values
+        ):
+            before = stages.get(dag_id, _Stage({}, {}, ()))
+            stages[dag_id] = _Stage(
+                {**before.median, queue: median},
+                {**before.most, queue: most},
+                tuple(sorted({*before.task_ids, *json.loads(task_ids)})),
+            )
+        return durations, stages
 
 
-def _widths_of(known: History) -> _Widths:
-    return {run.dag_id: (dict(run.width), dict(run.width_max)) for run in known.next_runs}
+def _stages_of(known: History) -> _Stages:
+    return {
+        run.dag_id: _Stage(dict(run.width), dict(run.width_max), run.first_tasks) for run in known.next_runs
+    }
 
 
 def _next_runs(schema: Schema) -> LiteralString:
