@@ -75,16 +75,49 @@ def test_nothing_is_steered_by_two_fleets(change: dict[str, Any], said: str) -> 
     assert said in problems(environment(FLEET, {**FLEET, **change}))
 
 
+def without_database(**more: str) -> dict[str, str]:
+    return {name: value for name, value in environment(**more).items() if "DATABASE" not in name}
+
+
 @pytest.mark.parametrize("source", ["rest", "command"])
-def test_a_source_that_does_not_work_yet_is_refused_clearly(source: str) -> None:
-    assert "the only source is 'database'" in problems(environment(WORKER_SCALER_SOURCE=source))
+def test_a_source_without_its_settings_is_refused_with_what_is_missing(source: str) -> None:
+    said = problems(without_database(WORKER_SCALER_SOURCE=source))
+
+    assert f"WORKER_SCALER_SOURCE={source} needs WORKER_SCALER_" in said
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"SOURCE": "command", "COMMAND": "airflow-ecs queue-depth"},
+        {"SOURCE": "rest", "API_URL": "http://api", "API_USERNAME": "u", "API_PASSWORD": "pw"},
+    ],
+)
+def test_other_sources_need_no_database_and_then_have_no_lock_unless_a_table_is_given(
+    given: dict[str, str],
+) -> None:
+    named = {f"WORKER_SCALER_{name}": value for name, value in given.items()}
+
+    assert WorkerScalerSettings.load(without_database(**named)).lock_kind == "none"
+    with_table = without_database(**named, WORKER_SCALER_LOCK_TABLE="leases")
+    assert WorkerScalerSettings.load(with_table).lock_kind == "dynamodb"
+    assert WorkerScalerSettings.load(environment(**named)).lock_kind == "database"
 
 
 @pytest.mark.parametrize("name", ["API_URL", "API_USERNAME", "API_PASSWORD", "COMMAND"])
 def test_a_setting_of_another_source_is_refused_not_ignored(name: str) -> None:
-    said = problems(environment(**{f"WORKER_SCALER_{name}": "hunter22"}))
+    said = problems(environment(**{f"WORKER_SCALER_{name}": "http://hunter22"}))
 
-    assert f"WORKER_SCALER_{name}: is not supported yet" in said
+    assert f"WORKER_SCALER_{name} needs WORKER_SCALER_SOURCE=" in said
+
+
+@pytest.mark.parametrize("lock", ["dynamodb", "database"])
+def test_a_lock_without_its_place_is_refused(lock: str) -> None:
+    given = without_database(
+        WORKER_SCALER_LOCK=lock, WORKER_SCALER_SOURCE="command", WORKER_SCALER_COMMAND="true"
+    )
+
+    assert f"WORKER_SCALER_LOCK={lock} needs" in problems(given)
 
 
 def test_exactly_one_way_to_the_database_is_needed() -> None:
