@@ -35,7 +35,7 @@ from dags_agent.threads import in_thread
 from dags_agent.verify import Drift
 from sidecar.app import Runtime
 from sidecar.errors import ConfigError
-from sidecar.files import write_atomic
+from sidecar.files import TEMPORARY, write_atomic
 
 # Airflow walks the whole folder, hidden directories too, and takes every `.py` and zip in it for a DAG file.
 # Both syntaxes of .airflowignore understand a bare name.
@@ -102,7 +102,7 @@ class InPlaceMode:
         delta = compare(listing, target)
         refuse_destruction(listing, delta, target, policy)
         is_same = not (delta.changed or delta.deleted or self._journal() or is_renamed(listing, target))
-        if not is_same or target.live is None:
+        if not is_same or target.live is None or self._leftovers():
             return None
         self._trusted = target.live
         return target.live
@@ -223,6 +223,10 @@ class InPlaceMode:
         write_atomic(self._journal_path, json.dumps(sorted(touched)).encode())
         order.fence.refuse_when_lost()
         began = self._runtime.clock.monotonic()
+        names = set(changed)
+        for path in deleted:
+            if not names.isdisjoint(parents(path)):  # a file takes the place of its directory
+                tree.delete(path)
         for path in changed:
             tree.put(staged / path, path, owner=order.owner)
         for path in deleted:
@@ -237,10 +241,15 @@ class InPlaceMode:
 
     def _sweep(self) -> int:
         """Remove what killed runs staged; return how many."""
-        leftovers = [*self._layout.building.iterdir(), *self._layout.trash.iterdir()]
+        leftovers = self._leftovers()
         for path in leftovers:
             remove(path)
         return len(leftovers)
+
+    def _leftovers(self) -> list[Path]:
+        places = (self._layout.building, self._layout.trash)
+        found = [path for place in places if place.is_dir() for path in place.iterdir()]
+        return [*found, *self._layout.own.glob(f"{TEMPORARY}*")]
 
 
 def _released(item: SourceObject, fetched: Fetched, mtime_seconds: int) -> ReleasedFile:

@@ -52,7 +52,7 @@ class Tree:
     def delete(self, path: str) -> None:
         """Remove a file, its byte code, and the directories that are empty then. Idempotent."""
         directory, _, name = path.rpartition("/")
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
             with self._opened(directory) as parent:
                 os.unlink(name, dir_fd=parent)
                 self._delete_byte_code(name, parent)
