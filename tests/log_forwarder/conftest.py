@@ -10,6 +10,7 @@ import pytest
 from sidecar.testing.plugin import Finished, SidecarProcess
 
 from .fakes import FakeFirehose, serve
+from .tailing import Tail
 from .world import STREAM, World
 
 
@@ -33,3 +34,18 @@ def world(
     return World(
         logs=logs, state=tmp_path / "state", firehose=firehose, run=run_sidecar, start_process=start_sidecar
     )
+
+
+@pytest.fixture
+def tail(tmp_path: Path) -> Iterator[Tail]:
+    """Eyes on an empty directory of logs."""
+    (tmp_path / "logs").mkdir()
+    tail = Tail(tmp_path)
+    yield tail
+    tail.stop()
+
+
+@pytest.fixture
+def log(tail: Tail) -> Path:
+    """A file in it that is not there yet."""
+    return tail.root / "logs" / "a.log"

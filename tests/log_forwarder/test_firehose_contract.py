@@ -8,23 +8,15 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from log_forwarder.batching import MAX_RECORD_BYTES, Record, Span
-from log_forwarder.fingerprint import Fingerprint
+from log_forwarder.batching import MAX_RECORD_BYTES
 from log_forwarder.firehose import Firehose
 from sidecar.aws import Aws
 from sidecar.errors import ConfigError, Permanent, Transient
 
-from .fakes import denied, disconnect, partial, serve, unavailable
+from .building import record
+from .fakes import Reply, denied, disconnect, partial, serve, unavailable
 
 AWS = Aws(service="log-forwarder", version="0")
-
-
-def record(data: bytes) -> Record:
-    return Record(
-        data=data,
-        spans=(Span(generation=1, start=0, end=1, parts_after=0, fingerprint=Fingerprint(None, b"\n")),),
-        lines=1,
-    )
 
 
 @pytest.fixture
@@ -128,3 +120,39 @@ def test_nobody_listening_is_transient(credentials: None, monkeypatch: pytest.Mo
     firehose = Firehose(AWS, "logs")
 
     assert isinstance(firehose.put([record(b"x")]).error, Transient)
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        ("InvalidKMSResourceException", "KMS key"),
+        ("InvalidSignatureException", "clock"),
+        ("InvalidSourceException", "Direct PUT"),
+        ("AccessDeniedException", "task role"),
+        ("ResourceNotFoundException", "Create it"),
+    ],
+)
+def test_what_a_person_must_mend_is_held_and_says_what_to_do(
+    credentials: None, monkeypatch: pytest.MonkeyPatch, code: str, remedy: str
+) -> None:
+    with serve("logs") as fake:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_FIREHOSE", fake.url)
+        fake.mode = lambda _call, _records: Reply(status=400, code=code)
+        outcome = Firehose(AWS, "logs").put([record(b"x")])
+
+    assert isinstance(outcome.error, ConfigError)
+    assert code in outcome.error.why
+    assert remedy in outcome.error.remedy
+
+
+def test_only_what_may_have_arrived_is_called_uncertain(
+    credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve("logs") as fake:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_FIREHOSE", fake.url)
+        firehose = Firehose(AWS, "logs")
+        fake.mode = disconnect
+        assert firehose.put([record(b"x")]).is_uncertain
+        fake.mode = denied
+        assert not firehose.put([record(b"x")]).is_uncertain
+    assert not firehose.put([record(b"x")]).is_uncertain

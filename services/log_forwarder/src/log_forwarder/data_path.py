@@ -11,11 +11,11 @@ from log_forwarder.checkpoints import Checkpoints
 from log_forwarder.compression import SUFFIX, compressor
 from log_forwarder.dead_letters import DeadLetters
 from log_forwarder.envelope import chunk_bytes
-from log_forwarder.events import Events
+from log_forwarder.events import Events, PushEvents
 from log_forwarder.firehose import Firehose
 from log_forwarder.governor import Governor
 from log_forwarder.groomer import Groomer
-from log_forwarder.inputs.base import Input, Kind, LineRules, WholeLines
+from log_forwarder.inputs.base import Input, Kind, LineRules
 from log_forwarder.inputs.descriptors import descriptors_for_files
 from log_forwarder.inputs.discovery import Globs
 from log_forwarder.inputs.files import FileInput
@@ -27,6 +27,7 @@ from log_forwarder.overflow import Overflow
 from log_forwarder.packer import Packer
 from log_forwarder.plans import Plans
 from log_forwarder.pump import Pump
+from log_forwarder.push_path import is_pushed, pushed_input, rules_of
 from log_forwarder.reader import Reader
 from log_forwarder.s3 import S3Store
 from log_forwarder.sender import Sender
@@ -129,7 +130,13 @@ def build(
         monotonic=monotonic,
         on_change=on_change,
     )
-    inputs: list[Input] = [_files(settings, runtime, events, state)]
+    push_events = PushEvents(runtime.telemetry)
+    rules = rules_of(settings, push_events)
+    inputs: list[Input] = [_files(settings, runtime, events, state, rules)] if settings.tail else []
+    if is_pushed(settings):
+        inputs.append(
+            pushed_input(settings, runtime, push_events, state=state, rules=rules, on_data=waker.set)
+        )
     reader = Reader(
         inputs=inputs,
         packer=Packer(
@@ -162,7 +169,13 @@ def globs_of(settings: ForwarderSettings) -> Globs:
     return Globs(settings.tail, excluded=settings.state_dir, without=settings.exclude)
 
 
-def _files(settings: ForwarderSettings, runtime: Runtime, events: Events, state: State) -> FileInput:
+def _files(
+    settings: ForwarderSettings,
+    runtime: Runtime,
+    events: Events,
+    state: State,
+    rules: Callable[[Kind], LineRules],
+) -> FileInput:
     monotonic = runtime.clock.monotonic
     checkpoints = Checkpoints(state)
     globs = globs_of(settings)
@@ -187,27 +200,24 @@ def _files(settings: ForwarderSettings, runtime: Runtime, events: Events, state:
         now_ns=lambda: _nanoseconds(runtime.clock.now()),
         monotonic=monotonic,
         listener=events,
+        on_delete=files.let_go,
     )
     return FileInput(
         files=files,
         finder=finder,
         groomer=groomer,
-        rules=_rules(settings),
+        rules=rules,
         monotonic=monotonic,
         listener=events,
         chunk_bytes=chunk_bytes(settings.format),
     )
 
 
-def _rules(settings: ForwarderSettings) -> Callable[[Kind], LineRules]:  # noqa: ARG001 - the options are to come
-    """Return what is done to the lines of a kind of file."""
-    rules = WholeLines()
-    return lambda _kind: rules
-
-
 def _bytes_depend_on(settings: ForwarderSettings) -> str:
     """Return what a record's bytes depend on beside the ranges it carries."""
-    return json.dumps([settings.format, settings.compression])
+    return json.dumps(
+        [settings.format, settings.compression, settings.redact, settings.multiline, settings.level]
+    )
 
 
 def _nanoseconds(moment: datetime) -> int:

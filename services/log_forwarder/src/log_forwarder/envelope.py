@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import base64
 import json
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, NoReturn
+
+from isal import isal_zlib
 
 from log_forwarder.inputs.base import MAX_CHUNK_BYTES, Chunk, Origin
 
@@ -40,6 +41,7 @@ class Segment(NamedTuple):
         start, end: offsets in the source.
         data: the lines (see :class:`~log_forwarder.inputs.base.Chunk`).
         part, is_unfinished: as of the chunk.
+        lines: lines that end in it.
     """
 
     origin: Origin
@@ -48,11 +50,12 @@ class Segment(NamedTuple):
     data: bytes
     part: int
     is_unfinished: bool
+    lines: int
 
-    @property
-    def lines(self) -> int:
-        """Lines that end here."""
-        return self.data.count(b"\n") + (self.is_unfinished and not self.part)
+
+def count_lines(chunk: Chunk) -> int:
+    """Return how many lines end in a chunk."""
+    return chunk.data.count(b"\n") + (chunk.is_unfinished and not chunk.part)
 
 
 def chunk_bytes(line_format: Format) -> int:
@@ -67,7 +70,7 @@ def header(segment: Segment, facts: Mapping[str, object]) -> bytes:
         "start": segment.start,
         "end": segment.end,
         "lines": segment.lines,
-        "crc32": f"{zlib.crc32(segment.data):08x}",
+        "crc32": f"{isal_zlib.crc32(segment.data):08x}",
         **_flags(segment.part, is_last=not segment.is_unfinished, is_unfinished=segment.is_unfinished),
     }
     if len(segment.data) != segment.end - segment.start:
@@ -106,12 +109,14 @@ def json_chunks(chunk: Chunk, facts: Mapping[str, object]) -> Iterator[Chunk]:
             place = b"%d-%d.%d" % (chunk.start, chunk.end, number)
         line = _json_line(before + place + about, text, is_part=chunk.part > 0)
         if size_bytes + len(line) > MAX_MEMBER_BYTES and first > start:
-            yield chunk._replace(start=start, end=first, data=b"".join(encoded), position=None)
+            data = b"".join(encoded)
+            yield chunk._replace(start=start, end=first, data=data, position=None, lines=len(encoded))
             encoded, size_bytes, start = [], 0, first
         encoded.append(line)
         size_bytes += len(line)
         at += len(text) + 1
-    yield chunk._replace(start=start, data=b"".join(encoded), is_unfinished=False)
+    lines = 0 if chunk.part and chunk.is_unfinished else len(encoded)
+    yield chunk._replace(start=start, data=b"".join(encoded), is_unfinished=False, lines=lines)
 
 
 def _around(chunk: Chunk, facts: Mapping[str, object]) -> tuple[bytes, bytes]:

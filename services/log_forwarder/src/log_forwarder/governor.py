@@ -81,6 +81,10 @@ class Governor:
         ceiling = min(self.longest_pause_seconds, _BASE_SECONDS * 2.0 ** min(self.failures, 30))
         self._not_before = now + self.rng.uniform(0.0, ceiling)
 
+    def went_round(self) -> None:
+        """A call went another way: nothing is known of the other side, and no reason to pause."""
+        self._not_before = 0.0
+
     def hurry(self, now: float) -> None:
         """Make pauses short, and end the one that may be on."""
         self.longest_pause_seconds = min(self.longest_pause_seconds, HURRIED_PAUSE_SECONDS)

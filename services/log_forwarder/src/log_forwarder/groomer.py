@@ -35,6 +35,7 @@ class Groomer:
         now_ns: the time of day, to compare with files' times.
         monotonic: the time, in seconds.
         listener: who is told.
+        on_delete: called for each file that was deleted.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Groomer:
         now_ns: Callable[[], int],
         monotonic: Callable[[], float],
         listener: Listener,
+        on_delete: Callable[[Sighting], None],
     ) -> None:
         self._globs = globs
         self._checkpoints = checkpoints
@@ -53,6 +55,7 @@ class Groomer:
         self._now_ns = now_ns
         self._monotonic = monotonic
         self._listener = listener
+        self._on_delete = on_delete
         self._next = monotonic()
         self._walk: Iterator[Sighting] | None = None
 
@@ -92,6 +95,7 @@ class Groomer:
             os.unlink(sighting.path)  # noqa: PTH108 - of a string
         except OSError:
             return False
+        self._on_delete(sighting)
         roots = set(self._globs.roots())
         directory = os.path.dirname(sighting.path)  # noqa: PTH120 - of a string
         while directory not in roots and len(directory) > 1:

@@ -148,6 +148,11 @@ class Outbox:
         with self._changed:
             self._governor.failed(self._monotonic())
 
+    def went_round(self) -> None:
+        """A call went another way and was accepted there."""
+        with self._changed:
+            self._governor.went_round()
+
     def hurry(self) -> None:
         """Make pauses short."""
         with self._changed:

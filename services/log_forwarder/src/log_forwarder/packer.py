@@ -177,7 +177,8 @@ class Packer:
 def _segment(opened: _Open) -> Segment:
     first, last = opened.chunks[0], opened.chunks[-1]
     data = first.data if first is last else b"".join(chunk.data for chunk in opened.chunks)
-    return Segment(first.origin, first.start, last.end, data, first.part, last.is_unfinished)
+    lines = sum(chunk.lines for chunk in opened.chunks)
+    return Segment(first.origin, first.start, last.end, data, first.part, last.is_unfinished, lines)
 
 
 def _span(opened: _Open) -> Span:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from log_forwarder.batching import Record
+from log_forwarder.envelope import count_lines
 from log_forwarder.inputs.base import Chunk, Input
 from log_forwarder.linger import is_due
 from log_forwarder.outbox import Outbox
@@ -163,13 +164,17 @@ class Reader:
     def _ruled(self, source: Input, chunk: Chunk) -> Chunk:
         """Apply the rules, and tell what was read."""
         data = source.apply(chunk)
+        read_lines = count_lines(chunk)
         self._listener.read(
             kind=chunk.origin.kind,
-            lines=chunk.data.count(b"\n") + (chunk.is_unfinished and not chunk.part),
+            lines=read_lines,
             plain_bytes=len(chunk.data),
             is_part=chunk.part > 0,
         )
-        return chunk if data is chunk.data else chunk._replace(data=data)
+        if data is chunk.data:
+            return chunk._replace(lines=read_lines)
+        ruled = chunk._replace(data=data)
+        return ruled._replace(lines=count_lines(ruled) if data else 0)
 
     def _found_again(self, plan: Plan) -> Iterable[tuple[Chunk, ...]]:
         for member in plan:

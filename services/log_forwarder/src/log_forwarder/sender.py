@@ -118,7 +118,9 @@ class Sender:
         if self._overflow.is_due(self._outbox.failing_since):
             outcome = self._overflow.put(call)
             self._listener.overflowed(outcome)
-            if outcome.error is not None:
+            if outcome.error is None:
+                self._outbox.went_round()
+            else:
                 self._outbox.failed()
             self._acknowledge(outcome.accepted)
             return outcome.accepted

@@ -70,6 +70,7 @@ class Chunk(NamedTuple):
         part: 0 for whole lines; else the number of this part of a long line, from 1.
         is_unfinished: ``data`` does not end in a newline, since its line goes on (a part that is not the
             last), or because nobody wrote one.
+        lines: lines that end in ``data``; counted by the reader.
     """
 
     origin: Origin
@@ -80,6 +81,7 @@ class Chunk(NamedTuple):
     read_at: float
     part: int = 0
     is_unfinished: bool = False
+    lines: int = 0
 
 
 class Span(NamedTuple):

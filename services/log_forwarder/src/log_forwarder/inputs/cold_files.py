@@ -65,12 +65,14 @@ class ColdFiles:
             self._keys[at] = _REMOVED
             self._count -= 1
 
-    def end_round(self) -> None:
-        """Drop the files that the scan did not meet: they are gone, or no glob names them any more."""
+    def end_round(self) -> int:
+        """Drop the files that the scan did not meet: they are gone, or not wanted. Return how many."""
+        before = self._count
         for at, key in enumerate(self._keys):
             if key > _REMOVED and self._rounds[at] != self._round:
                 self._keys[at] = _REMOVED
                 self._count -= 1
+        return before - self._count
 
     def _allocate(self, entries: int) -> None:
         old = list(zip(self._keys, self._states, self._rounds, strict=True)) if self._count else []

@@ -32,6 +32,9 @@ class Listener(Protocol):
     def ended(self, path: str, *, unread_bytes: int, was_open: bool) -> None:
         """A file is gone; with unread bytes when it could not be read to its end."""
 
+    def cold_ended(self, count: int) -> None:
+        """So many files are gone that were shipped whole when they were last looked at, and not open since."""
+
     def tended(self, *, tracked: int, is_open: int) -> None:
         """The files were looked after."""
 
@@ -115,7 +118,7 @@ class FollowedFiles:
 
     def end_round(self) -> None:
         """A scan of everything ended."""
-        self.cold.end_round()
+        self._listener.cold_ended(self.cold.end_round())
         for file in self:
             if file.seen_in != self._round:
                 file.is_named = False
@@ -187,6 +190,15 @@ class FollowedFiles:
             file.known = known
             file.origin = self._origin(known)
         return file.origin
+
+    def let_go(self, sighting: Sighting) -> None:
+        """A file was deleted by ourselves, shipped whole: nothing is to be told of it."""
+        self.cold.remove(sighting.device, sighting.inode)
+        file = self._files.get((sighting.device, sighting.inode))
+        if file is not None:
+            if file.known is not None:
+                self._over.append(file.known.generation)
+            self._drop(file)
 
     def close(self) -> None:
         """Close every descriptor."""
