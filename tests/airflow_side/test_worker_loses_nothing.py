@@ -1,4 +1,4 @@
-"""The judged run: 500 short tasks over two queues, with workers drained, SIGTERMed idle and busy, and killed."""
+"""500 short tasks over two queues, with workers drained, SIGTERMed idle and busy, and killed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_every_task_runs_exactly_once_except_those_whose_worker_was_killed_which
     with ExitStack() as stack:
 
         def start() -> Worker:
-            return stack.enter_context(Worker(stage, "default", "heavy", concurrency=4, WAIT_SECONDS="2"))
+            return stack.enter_context(Worker(stage, "default", "heavy", concurrency=4, wait_seconds=2))
 
         def done(share: float) -> None:
             wait_until(lambda: len(stage.ended()) >= share * TASKS, f"{share:.0%}", deadline_seconds=120)

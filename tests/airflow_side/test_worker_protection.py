@@ -1,4 +1,4 @@
-"""Protection by a real agent endpoint (local_ecs): before work begins, renewed, taken off when idle, and without."""
+"""Protection by the agent endpoint of local_ecs: before work begins, taken off when idle, refused."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class EcsTask:
 
 @pytest.fixture
 def ecs_task() -> Iterator[EcsTask]:
-    engine = Engine(runtime=VirtualRuntime(), clock=SystemClock(), dice=random.Random(1))
+    engine = Engine(runtime=VirtualRuntime(), clock=SystemClock(), dice=random.Random(1))  # noqa: S311  # chance that can be repeated
     with served(Api(engine)) as url:
         task = EcsTask(url)
         yield task
@@ -76,7 +76,7 @@ def test_a_task_begins_under_a_confirmed_protection_that_is_taken_off_when_idle(
     stage: Stage, ecs_task: EcsTask
 ) -> None:
     release = {"AIRFLOW_ECS_WORKER_AGENT_RELEASE_AFTER_SECONDS": "1"}
-    with Worker(stage, "default", WAIT_SECONDS="1", **ecs_task.environment, **release) as worker:
+    with Worker(stage, "default", wait_seconds=1, environment={**ecs_task.environment, **release}) as worker:
         worker.ready()
         assert worker.state()["task_arn"] == ecs_task.arn
         assert not ecs_task.is_protected()
@@ -91,7 +91,7 @@ def test_a_task_begins_under_a_confirmed_protection_that_is_taken_off_when_idle(
 
 def test_under_an_order_the_protection_is_the_scalers_to_take_away(stage: Stage, ecs_task: EcsTask) -> None:
     release = {"AIRFLOW_ECS_WORKER_AGENT_RELEASE_AFTER_SECONDS": "0"}
-    with Worker(stage, "default", WAIT_SECONDS="1", **ecs_task.environment, **release) as worker:
+    with Worker(stage, "default", wait_seconds=1, environment={**ecs_task.environment, **release}) as worker:
         worker.ready()
         worker.order("work")
         stage.send((1, 0.0, "default"))
@@ -111,7 +111,7 @@ def test_under_an_order_the_protection_is_the_scalers_to_take_away(stage: Stage,
 def test_a_task_ecs_will_not_protect_goes_back_and_waits_for_a_worker_that_it_does(
     stage: Stage, ecs_task: EcsTask
 ) -> None:
-    with Worker(stage, "default", WAIT_SECONDS="1", **ecs_task.environment) as worker:
+    with Worker(stage, "default", wait_seconds=1, environment=ecs_task.environment) as worker:
         worker.ready()
         add_fault(ecs_task, {"action": "UpdateTaskProtection", "kind": "error"})
         stage.send((1, 0.0, "default"))
@@ -124,7 +124,7 @@ def test_a_task_ecs_will_not_protect_goes_back_and_waits_for_a_worker_that_it_do
 
 def test_a_dead_agent_endpoint_delays_a_task_by_seconds_and_does_not_kill_it(stage: Stage) -> None:
     dead = {"ECS_AGENT_URI": "http://127.0.0.1:9/agent"}
-    with Worker(stage, "default", WAIT_SECONDS="1", **dead) as worker:
+    with Worker(stage, "default", wait_seconds=1, environment=dead) as worker:
         worker.ready()
         stage.send((1, 0.0, "default"), (2, 0.0, "default"))
         wait_until(lambda: stage.ended() == {1, 2}, "the tasks", deadline_seconds=30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -88,10 +89,8 @@ def test_nonsense_is_refused_with_the_reason(changed: dict[str, object], says: s
     | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(lambda v: json.dumps(v).encode())
 )
 def test_any_bytes_are_an_order_or_a_refusal(body: bytes) -> None:
-    try:
-        orders.parse(body)
-    except orders.BadOrderError as err:
-        assert str(err)
+    with contextlib.suppress(orders.BadOrderError):
+        assert orders.parse(body).holder
 
 
 def test_an_order_lapses() -> None:

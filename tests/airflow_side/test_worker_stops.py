@@ -18,11 +18,11 @@ pytestmark = [
 
 WORKERS = 5
 QUEUES_EACH = 10  # each open poll of a stopping worker is one trial
-WAIT_SECONDS = "3"
+WAIT_SECONDS = 3
 
 
 def swallowed(stage: Stage, *, stock: bool) -> int:
-    """Stop idle workers, send a message into each of their open polls, and count what is in flight for nobody."""
+    """Stop idle workers, send a message into each open poll, and count what is in flight for nobody."""
     names = [
         [f"{'s' if stock else 'a'}{worker}-{queue}" for queue in range(QUEUES_EACH)]
         for worker in range(WORKERS)
@@ -33,7 +33,7 @@ def swallowed(stage: Stage, *, stock: bool) -> int:
     with ExitStack() as stack:
         workers = [
             stack.enter_context(
-                Worker(stage, *queues, concurrency=QUEUES_EACH, stock=stock, WAIT_SECONDS=WAIT_SECONDS)
+                Worker(stage, *queues, concurrency=QUEUES_EACH, stock=stock, wait_seconds=WAIT_SECONDS)
             )
             for queues in names
         ]
@@ -61,7 +61,7 @@ def test_stock_kombu_and_celery_swallow_messages_in_the_same_trials(stage: Stage
 
 
 def test_a_worker_told_to_stop_finishes_what_it_runs_and_gives_back_what_comes(stage: Stage) -> None:
-    with Worker(stage, "default", WAIT_SECONDS="5") as worker:
+    with Worker(stage, "default", wait_seconds=5) as worker:
         worker.ready()
         stage.send((1, 4.0, "default"))
         wait_until(lambda: stage.runs()[1] == 1, "the task to begin", deadline_seconds=30)
@@ -79,7 +79,7 @@ def test_a_worker_told_to_stop_finishes_what_it_runs_and_gives_back_what_comes(s
 
 def test_a_cordoned_worker_becomes_quiet_once_its_poll_came_back_and_takes_nothing_more(stage: Stage) -> None:
     body = stage.prepared(1, 0.0, "default")
-    with Worker(stage, "default", WAIT_SECONDS="3") as worker:
+    with Worker(stage, "default", wait_seconds=3) as worker:
         worker.ready()
         assert worker.order("cordon")["phase"] == "cordoned"
         stage.put("default", body)  # the open poll brings it: it goes back
@@ -92,7 +92,7 @@ def test_a_cordoned_worker_becomes_quiet_once_its_poll_came_back_and_takes_nothi
 
 
 def test_an_order_that_lapses_lets_the_worker_work_again(stage: Stage) -> None:
-    with Worker(stage, "default", WAIT_SECONDS="1") as worker:
+    with Worker(stage, "default", wait_seconds=1) as worker:
         worker.ready()
         worker.order("cordon", expires_seconds=4)
         worker.phase("quiet")
@@ -102,7 +102,7 @@ def test_an_order_that_lapses_lets_the_worker_work_again(stage: Stage) -> None:
 
 
 def test_cordon_and_work_in_turns_never_leave_two_polls_of_a_queue_open(stage: Stage) -> None:
-    with Worker(stage, "default", WAIT_SECONDS="2") as worker:
+    with Worker(stage, "default", wait_seconds=2) as worker:
         worker.ready()
         for order in ["cordon", "work"] * 10:
             worker.order(order)
@@ -116,7 +116,7 @@ def test_cordon_and_work_in_turns_never_leave_two_polls_of_a_queue_open(stage: S
 def test_an_order_file_cordons_for_those_who_reach_the_container_only(stage: Stage) -> None:
     orders = stage.directory / "order.json"
     with Worker(
-        stage, "default", WAIT_SECONDS="1", AIRFLOW_ECS_WORKER_AGENT_ORDER_FILE=str(orders)
+        stage, "default", wait_seconds=1, environment={"AIRFLOW_ECS_WORKER_AGENT_ORDER_FILE": str(orders)}
     ) as worker:
         worker.ready()
         orders.write_text('{"order": "cordon", "expires_seconds": 600, "holder": "me"}')
@@ -128,7 +128,7 @@ def test_an_order_file_cordons_for_those_who_reach_the_container_only(stage: Sta
 
 @pytest.mark.parametrize("kind", ["error", "disconnect"])
 def test_a_queue_is_asked_again_after_a_poll_that_failed(stage: Stage, kind: str) -> None:
-    with Worker(stage, "default", WAIT_SECONDS="1") as worker:
+    with Worker(stage, "default", wait_seconds=1) as worker:
         worker.ready()
         stage.cloud.add_faults({"service": "sqs", "action": "ReceiveMessage", "kind": kind, "count": 2})
         wait_until(lambda: "is repeated" in worker.text(), "a failed poll", deadline_seconds=30)

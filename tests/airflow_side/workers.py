@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,10 +30,16 @@ _RUNS = """create table runs (id bigserial primary key, number int, worker text,
 
 
 class Worker:
-    """One worker process; ``stock`` is one without airflow_ecs. A context manager that leaves nothing behind."""
+    """One worker process, a context manager; ``stock`` is one without airflow_ecs."""
 
     def __init__(
-        self, stage: Stage, *queues: str, concurrency: int = 2, stock: bool = False, **environment: str
+        self,
+        stage: Stage,
+        *queues: str,
+        concurrency: int = 2,
+        stock: bool = False,
+        wait_seconds: int = 2,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = uuid.uuid4().hex[:8]
         self.port = _free_port()
@@ -45,6 +52,7 @@ class Worker:
         command += ["--without-gossip", "--without-mingle"]
         own = {
             "NAME": self.name,
+            "WAIT_SECONDS": str(wait_seconds),
             "AIRFLOW_ECS_WORKER_AGENT_HOST": "127.0.0.1",
             "AIRFLOW_ECS_WORKER_AGENT_PORT": str(self.port),
             "AIRFLOW_ECS_WORKER_AGENT_HEARTBEAT_FILE": str(self.heartbeat_file),
@@ -54,7 +62,7 @@ class Worker:
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
                 command,
-                env={**stage.environment, **own, **environment},
+                env={**stage.environment, **own, **(environment or {})},
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -172,7 +180,8 @@ class Stage:
         code += "    plain_worker.work.apply_async((n, s), queue=q)"
         subprocess.run(
             [AIRFLOW_PYTHON, "-c", code],
-            env=self.environment, check=True, input=json.dumps(tasks), text=True, timeout=100, cwd=self.directory,
+            env=self.environment, check=True, input=json.dumps(tasks), text=True, timeout=100,
+            cwd=self.directory,
         )  # fmt: skip
 
     def prepared(self, number: int, seconds: float, queue: str) -> str:
@@ -188,9 +197,10 @@ class Stage:
 
     def counts(self, queue: str) -> tuple[int, int]:
         """Return how many messages are visible and in flight."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found = self.sqs.get_queue_attributes(QueueUrl=self.queues[queue], AttributeNames=names)["Attributes"]  # type: ignore[arg-type]  # literal names
-        return int(found[names[0]]), int(found[names[1]])
+        answer = self.sqs.get_queue_attributes(QueueUrl=self.queues[queue], AttributeNames=["All"])
+        found = answer["Attributes"]
+        visible, hidden = "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"
+        return int(found[visible]), int(found[hidden])  # type: ignore[index]  # literal names
 
     def runs(self) -> Counter[int]:
         """How often each task began."""
@@ -212,9 +222,9 @@ def request(
     """Send a request; returns the status, and the answer as JSON where it is JSON."""
     data = body if body is not None else None if document is None else json.dumps(document).encode()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    made = urllib.request.Request(url, data=data, method=method, headers=headers)
+    made = urllib.request.Request(url, data=data, method=method, headers=headers)  # noqa: S310  # loopback
     try:
-        with urllib.request.urlopen(made, timeout=10) as answer:
+        with urllib.request.urlopen(made, timeout=10) as answer:  # noqa: S310  # loopback
             status, text = answer.status, answer.read()
     except urllib.error.HTTPError as err:
         with err:

@@ -62,7 +62,8 @@ def celery_problem(version: str, *, provider_source: str, has: Callable[[str], b
     if not missing:
         return None
     return (
-        f"the installed Celery provider imports {', '.join(missing)} of {_BACKEND}, which Celery {version} has not:"
+        f"the installed Celery provider imports {', '.join(missing)} of {_BACKEND}, which Celery"
+        f" {version} has not:"
         " scheduler and workers would not start. pip install 'celery<5.7', or a newer provider"
     )
 

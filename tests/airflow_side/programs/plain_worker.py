@@ -2,14 +2,15 @@
 
 STOCK=1 leaves airflow_ecs out of the worker: kombu and celery as they are, on the same queues and options.
 """
+# ruff: noqa: TID251  # a program of its own: its settings are its environment
 
 from __future__ import annotations
 
 import os
 import threading
 
-import psycopg2
-from celery import Celery
+import psycopg2  # type: ignore[import-untyped]  # of the Airflow image
+from celery import Celery  # type: ignore[import-not-found]  # of the Airflow image
 
 from airflow_ecs import sqs_profile
 
@@ -25,7 +26,7 @@ app.conf.update(
 )
 
 
-@app.task(name="work")
+@app.task(name="work")  # type: ignore[untyped-decorator]  # celery has no types
 def work(number: int, seconds: float = 0.0) -> None:
     """Write down that a task began and ended, in a row of its own."""
     with psycopg2.connect(os.environ["RUNS"]) as connection, connection.cursor() as cursor:
