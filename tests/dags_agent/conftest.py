@@ -6,8 +6,9 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from benchmarks.dags_agent.s3_stub.process import StubProcess
 
-from .s3_server import StubBucket, StubProcess
+from .s3_server import StubBucket
 
 
 @pytest.fixture(scope="session")

@@ -1,41 +1,16 @@
-"""The benchmark's S3 stub as a process, for tests: told over HTTP what to hold and how to misbehave."""
+"""A bucket of the benchmarks' S3 stub, for tests: told over HTTP what to hold and how to misbehave."""
 
 from __future__ import annotations
 
 import json
 import ssl
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
-_ROOT = Path(__file__).parents[2]
 _ANSWER_SECONDS = 30.0
-
-
-class StubProcess:
-    """One stub; plain HTTP, or HTTPS with this certificate."""
-
-    def __init__(self, *, certificate: Path | None = None, key: Path | None = None) -> None:
-        command = [sys.executable, "-m", "benchmarks.dags_agent.s3_stub"]
-        if certificate is not None:
-            command += ["--cert", str(certificate), "--key", str(key)]
-        self._process = subprocess.Popen(
-            command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
-
-    def close(self) -> None:
-        """End it: it serves until its standard input closes."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(_ANSWER_SECONDS)
-        self._process.stdout.close()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from benchmarks.dags_agent.s3_stub.process import StubProcess
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,7 +21,7 @@ from sidecar.aws import Aws
 from sidecar.errors import ConfigError
 
 from .s3_clients import connected, only, read
-from .s3_server import StubBucket, StubProcess
+from .s3_server import StubBucket
 
 
 @pytest.fixture

@@ -157,6 +157,8 @@ def _set_up(place: Place, document: dict[str, Any]) -> None:
     if "objects" in document:
         for key, made in document["objects"].items():
             body = bytes.fromhex(made.pop("hex"))
+            if key in document.get("touch", []):
+                made["modified"] = datetime.now(UTC)  # noqa: TID251 - a server has a clock
             place.bucket.put(key, store(key, body, **made))
     if "seed" in document:
         _seed(place, **document["seed"])
