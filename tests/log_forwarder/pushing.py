@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +12,7 @@ from log_forwarder.inputs.base import Chunk, LineRules, Span, WholeLines
 from log_forwarder.inputs.pushed import Feeder, PushedInput
 from log_forwarder.spool.places import Places
 from log_forwarder.spool.spool import Spool
+from log_forwarder.spool.writer import SpoolWriter
 from log_forwarder.state import State
 
 MIB = 1024 * 1024
@@ -25,6 +27,7 @@ class Told:
     full: list[bool] = field(default_factory=list)
     damaged: list[int] = field(default_factory=list)
     docker: list[str] = field(default_factory=list)
+    dropped_bytes: int = 0
 
     def forward_refused(self, client: str, *, why: str) -> None:
         self.refused.append(why)
@@ -34,6 +37,9 @@ class Told:
 
     def spool_full(self, *, is_full: bool) -> None:
         self.full.append(is_full)
+
+    def dropped(self, *, payloads: int, dropped_bytes: int) -> None:
+        self.dropped_bytes += dropped_bytes
 
     def spool_damaged(self, *, lost_bytes: int) -> None:
         self.damaged.append(lost_bytes)
@@ -78,7 +84,7 @@ class Pushing:
             spool=self.spool,
             places=self.places,
             feeders=self.feeders,
-            rules=rules or WholeLines(),
+            rules=lambda _kind: rules or WholeLines(),
             limit_bytes=limit_bytes,
             monotonic=self.clock,
             listener=self.told,
@@ -94,10 +100,21 @@ class Pushing:
         self.input.close()
         self.state.close()
 
+    def writer(self, is_over: Callable[[], bool], *, drops_when_full: bool = False) -> SpoolWriter:
+        return SpoolWriter(
+            self.spool,
+            listener=self.told,
+            on_data=lambda: None,
+            is_over=is_over,
+            drops_when_full=drops_when_full,
+            now=lambda: datetime(2026, 11, 22, tzinfo=UTC),
+        )
+
     def chunks(self) -> list[Chunk]:
         """Hand out everything that is durable, waiting until all is."""
         assert self.spool.wait_until_durable(self.spool.end, timeout_seconds=20)
-        return list(self.input.chunks())
+        self.input.look()
+        return [chunk._replace(data=self.input.apply(chunk)) for chunk in self.input.chunks()]
 
     def accept(self, chunks: Sequence[Chunk]) -> None:
         """Firehose accepted these."""

@@ -40,9 +40,8 @@ class Following:
                 DockerFeeder(
                     Engine(url, ["logs.forward=true"]),
                     marks=DockerMarks(pushing.state, pushing.spool),
-                    spool=pushing.spool,
+                    writer=pushing.writer,
                     listener=pushing.told,
-                    on_data=lambda: None,
                     own_hostname=own_hostname,
                 )
             ],

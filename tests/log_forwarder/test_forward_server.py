@@ -38,9 +38,9 @@ class Listening:
                 ForwardServer(
                     [Address(path=self.path), Address(host="127.0.0.1", port=0)],
                     spool=pushing.spool,
+                    writer=pushing.writer,
                     monotonic=self.clock,
                     listener=pushing.told,
-                    on_data=lambda: None,
                     stop_timeout_seconds=10,
                     shared_key=shared_key,
                 )

@@ -27,9 +27,7 @@ class Reading:
             feeders=lambda pushing: [
                 StdinFeeder(
                     self.ours,
-                    spool=pushing.spool,
-                    listener=pushing.told,
-                    on_data=lambda: None,
+                    writer=pushing.writer,
                     on_end=self.has_ended.set,
                 )
             ],

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from log_forwarder.forward.addresses import parse
 from sidecar.settings import JsonList, SidecarSettings
 
 
@@ -28,13 +29,43 @@ class ForwarderSettings(SidecarSettings):
         "symbolic links behind the first wildcard are skipped",
     )
     forward: JsonList = Field(
-        default=[], description="Fluent Forward listeners: JSON list of URLs. Not available yet: refused"
+        default=[],
+        description="Where to listen for Fluent Forward (FireLens, Docker, Fluent Bit): JSON "
+        'list like `["unix:///var/run/fluent.sock","tcp://0.0.0.0:24224"]`',
     )
-    docker: bool = Field(
-        default=False, description="Read containers from the Docker engine. Not available yet: refused"
+    forward_shared_key: SecretStr | None = Field(
+        default=None,
+        description="Forward clients must know this key (not FireLens and Docker: they have no handshake)",
+    )
+    forward_shared_key_secret_id: str | None = Field(
+        default=None, description="The same, by the id of a Secrets Manager secret"
+    )
+    docker: bool = Field(default=False, description="Follow the logs of containers of a Docker engine")
+    docker_url: str = Field(
+        default="unix:///var/run/docker.sock",
+        pattern=r"^(unix:///|tcp://|https?://)",
+        description="Where that engine answers",
+    )
+    docker_labels: JsonList = Field(
+        default=["logs.forward=true"],
+        description="Which containers: those with all of these labels, `name` or `name=value`. `[]`: all",
     )
     stdin: bool = Field(
-        default=False, description="Read lines from standard input. Not available yet: refused"
+        default=False,
+        description="Ship standard input. When it is the only input, the end of it is the end of the run",
+    )
+    redact: bool = Field(
+        default=False,
+        description="Mask what looks like a secret: AWS keys, JSON Web Tokens, Fernet tokens, `password=`, "
+        "credentials in URIs",
+    )
+    multiline: bool = Field(
+        default=False,
+        description="Join lines of text that belong together, such as tracebacks (not in task logs, whose "
+        "lines are whole)",
+    )
+    level: Literal["", "debug", "info", "warning", "error", "critical"] = Field(
+        default="", description="Leave out lines that are certainly below this level"
     )
     state_dir: Path = Field(
         default=Path("/var/lib/log-forwarder"),
@@ -120,11 +151,11 @@ class ForwarderSettings(SidecarSettings):
         default=600, ge=0, description="How long Firehose may take nothing before `OVERFLOW_URL` is used"
     )
 
-    @field_validator("forward", "docker", "stdin")
+    @field_validator("forward")
     @classmethod
-    def _input_exists(cls, value: list[str] | bool) -> list[str] | bool:
-        if value:
-            raise ValueError("this input is not available yet. Unset it; ship files with LOG_FORWARDER_TAIL")
+    def _addresses_are_addresses(cls, value: list[str]) -> list[str]:
+        for url in value:
+            parse(url)
         return value
 
     @field_validator("tail", "exclude")
@@ -139,6 +170,13 @@ class ForwarderSettings(SidecarSettings):
 
     @model_validator(mode="after")
     def _has_an_input(self) -> Self:
-        if not self.tail:
-            raise ValueError("LOG_FORWARDER_TAIL: names no file, so there is nothing to ship. Give it a glob")
+        if not (self.tail or self.forward or self.docker or self.stdin):
+            raise ValueError(
+                "LOG_FORWARDER_TAIL: names no file, and there is no other input. Give it a glob, or set "
+                "LOG_FORWARDER_FORWARD, LOG_FORWARDER_DOCKER or LOG_FORWARDER_STDIN"
+            )
+        if self.forward_shared_key and self.forward_shared_key_secret_id:
+            raise ValueError(
+                "LOG_FORWARDER_FORWARD_SHARED_KEY: is given twice. Unset it, or ..._SHARED_KEY_SECRET_ID"
+            )
         return self

@@ -37,9 +37,6 @@ class Listener(Protocol):
     def forward_truncated(self, client: str, *, discarded_bytes: int) -> None:
         """A client ended in the middle of a frame; it sends the whole frame again."""
 
-    def spool_full(self, *, is_full: bool) -> None:
-        """The spool has no room and clients wait; or has room again."""
-
 
 class Unfinished:
     """How many bytes of half frames all connections hold together. Any thread."""

@@ -65,7 +65,7 @@ class Partials(Generic[K, P]):
 
     def begins(self) -> list[P]:
         """Return where each line that is held begins."""
-        return [held.begin for held in self._held.values()]
+        return [held.begin for held in list(self._held.values())]  # asked by other threads too
 
     def is_held(self, key: K) -> bool:
         """Whether a line of this key is waiting for its end."""

@@ -30,8 +30,8 @@ class ForwardServer:
         addresses: where.
         spool: where frames go.
         monotonic: the time, in seconds.
+        writer: makes what writes to the spool until the given function says that it is over.
         listener: who is told.
-        on_data: called (from any thread) when something was spooled.
         stop_timeout_seconds: how long the process has to finish, once told to.
         shared_key: clients must know it; empty: no handshake.
 
@@ -44,9 +44,9 @@ class ForwardServer:
         addresses: Sequence[Address],
         *,
         spool: Spool,
+        writer: Callable[[Callable[[], bool]], SpoolWriter],
         monotonic: Callable[[], float],
         listener: Listener,
-        on_data: Callable[[], None],
         stop_timeout_seconds: float,
         shared_key: str = "",
     ) -> None:
@@ -63,7 +63,7 @@ class ForwardServer:
             unfinished=Unfinished(),
             listener=listener,
             monotonic=monotonic,
-            writer=SpoolWriter(spool, listener=listener, on_data=on_data, is_over=self._over.is_set),
+            writer=writer(self._over.is_set),
             is_over=self._over.is_set,
             shared_key=shared_key,
             hostname=socket.gethostname(),

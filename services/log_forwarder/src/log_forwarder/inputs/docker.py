@@ -14,15 +14,15 @@ from log_forwarder.inputs.docker_log import DockerLog, DockerLogError, LogLine, 
 from log_forwarder.inputs.docker_marks import DockerMarks, spell
 from log_forwarder.spool.keys import StreamKey
 from log_forwarder.spool.payloads import lines_payload
-from log_forwarder.spool.spool import Spool, SpoolBroken
-from log_forwarder.spool.writer import Listener as SpoolListener, SpoolWriter
+from log_forwarder.spool.spool import SpoolBroken
+from log_forwarder.spool.writer import SpoolWriter
 from sidecar.errors import Transient
 
 _RETRY_SECONDS = 1.0
 _JOIN_SECONDS = 1.0
 
 
-class Listener(SpoolListener, Protocol):
+class Listener(Protocol):
     """Who is told what became of the engine and its containers."""
 
     def docker_unreachable(self, *, why: str) -> None:
@@ -40,9 +40,8 @@ class DockerFeeder:
     Args:
         engine: whom to ask.
         marks: how far each container was taken.
-        spool: where lines go.
+        writer: makes what writes to the spool until the given function says that it is over.
         listener: who is told.
-        on_data: called when something was spooled.
         own_hostname: a container whose id begins so is ourselves, and not followed.
     """
 
@@ -51,9 +50,8 @@ class DockerFeeder:
         engine: Engine,
         *,
         marks: DockerMarks,
-        spool: Spool,
+        writer: Callable[[Callable[[], bool]], SpoolWriter],
         listener: Listener,
-        on_data: Callable[[], None],
         own_hostname: str,
     ) -> None:
         self._engine = engine
@@ -62,7 +60,7 @@ class DockerFeeder:
         self._own_hostname = own_hostname
         self._finishing = threading.Event()
         self._over = threading.Event()
-        self._writer = SpoolWriter(spool, listener=listener, on_data=on_data, is_over=self._over.is_set)
+        self._writer = writer(self._over.is_set)
         self._mutex = threading.Lock()
         self._followers: dict[str, threading.Thread] = {}
         self._locks: dict[str, threading.Lock] = {}
@@ -173,7 +171,7 @@ class DockerFeeder:
                 streams[line.stream] = (texts, line.mark)
             for name, (texts, mark) in streams.items():
                 payload = lines_payload(_key(facts, name), b"\n".join(texts) + b"\n", mark=spell(mark))
-                if self._writer.append(payload) is None:
+                if self._writer.append(payload) is None and self._over.is_set():
                     return False
                 self._marks.keep(facts.id, name, mark)
         return True

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from log_forwarder.inputs.base import Chunk, LineRules, Origin, Range
+from log_forwarder.inputs.base import Chunk, Kind, LineRules, Origin, Range
 from log_forwarder.spool.keys import StreamKey
 from log_forwarder.spool.payloads import Line, Lines, Place
 from log_forwarder.spool.places import Places
@@ -50,7 +50,7 @@ class PushedInput:
         spool: what was pushed.
         places: how far it was accepted.
         feeders: what fills the spool.
-        rules: what is done to lines.
+        rules: what is done to lines, by kind of stream.
         limit_bytes: the longest chunk.
         monotonic: the time, in seconds.
         listener: who is told.
@@ -62,7 +62,7 @@ class PushedInput:
         spool: Spool,
         places: Places,
         feeders: Sequence[Feeder],
-        rules: LineRules,
+        rules: Callable[[Kind], LineRules],
         limit_bytes: int,
         monotonic: Callable[[], float],
         listener: Listener,
@@ -75,16 +75,36 @@ class PushedInput:
         self._monotonic = monotonic
         self._listener = listener
         self._lines = Lines()
-        self._position = self._needed_from = spool.start
+        self._position = spool.start
         self._streams: dict[StreamKey, Stream] = {}
         self._waiting: dict[Stream, None] = {}
         self._is_finishing = False
         for known in places.load():
             self._follow(known.key, known.source, known.offset, known.place)
 
+    @property
+    def descriptors(self) -> Sequence[int]:
+        """None: feeders wake the reader."""
+        return ()
+
+    def look(self) -> None:
+        """Let go of what was accepted meanwhile."""
+        self._places.release(self._spool, read_to=self._read_to)
+
+    def apply(self, chunk: Chunk) -> bytes:
+        """Return the lines to send for a chunk."""
+        return self._rules(chunk.origin.kind).apply(chunk.data)
+
+    def unread_since(self) -> dict[Kind, float]:
+        """Return since when the oldest line waits here, by kind."""
+        since: dict[Kind, float] = {}
+        for stream in list(self._waiting):
+            kind = stream.origin.kind
+            since[kind] = min(stream.waits_since, since.get(kind, stream.waits_since))
+        return since
+
     def chunks(self) -> Iterator[Chunk]:
         """Hand out what can be read now (see the protocol)."""
-        self._release()
         yield from self._ready()
         while self._read_on():
             yield from self._ready()
@@ -95,7 +115,7 @@ class PushedInput:
         while True:
             stream = next((s for s in self._streams.values() if s.origin.source == wanted.source), None)
             if stream is not None and stream.offset + stream.waiting_bytes >= wanted.end:
-                return stream.take_exactly(wanted, self._rules)
+                return stream.take_exactly(wanted)
             if sum(s.waiting_bytes for s in self._waiting) > _MOST_WAITING_BYTES or not self._read_on():
                 return None
 
@@ -121,7 +141,7 @@ class PushedInput:
 
     def lag_bytes(self) -> int:
         """Return how much of the spool is not accepted yet."""
-        return self._spool.end - max(self._needed_from, self._spool.start)
+        return self._spool.end - max(self._places.needed_from(self._read_to), self._spool.start)
 
     def close(self) -> None:
         """End the feeders and let go of the spool."""
@@ -130,6 +150,12 @@ class PushedInput:
         self._spool.close()
 
     # ------------------------------------------------------------ spool -> streams
+
+    @property
+    def _read_to(self) -> int:
+        """The position before which nothing waits in memory to become a line."""
+        held_from = self._lines.held_from
+        return self._position if held_from is None else min(self._position, held_from)
 
     def _read_on(self) -> bool:
         """Read the next records; return whether there were any."""
@@ -192,15 +218,11 @@ class PushedInput:
             self._add(self._lines.give_up_waiting() if late else self._lines.expired(now))
         for stream in list(self._waiting):
             is_last = is_pause and (self._is_finishing or now - stream.grew_at >= EVENT_WAIT_SECONDS)
-            while chunk := stream.take(self._rules, limit_bytes=self._limit_bytes, is_last=is_last):
+            rules = self._rules(stream.origin.kind)
+            while chunk := stream.take(rules, limit_bytes=self._limit_bytes, is_last=is_last):
                 yield chunk
             if not stream.waiting_bytes:
                 self._waiting.pop(stream, None)
-
-    def _release(self) -> None:
-        held_from = self._lines.held_from
-        read_to = self._position if held_from is None else min(self._position, held_from)
-        self._needed_from = self._places.release(self._spool, read_to=read_to)
 
     def _note_damage(self, lost_bytes: int) -> None:
         self._listener.spool_damaged(lost_bytes=lost_bytes)

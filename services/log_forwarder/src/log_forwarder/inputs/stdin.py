@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from log_forwarder.spool.keys import StreamKey
 from log_forwarder.spool.payloads import lines_payload
-from log_forwarder.spool.spool import Spool, SpoolBroken
-from log_forwarder.spool.writer import Listener, SpoolWriter
+from log_forwarder.spool.spool import SpoolBroken
+from log_forwarder.spool.writer import SpoolWriter
 
 _READ_BYTES = 256 * 1024
 _LONGEST_LINE_BYTES = 16 * 1024 * 1024  # a longer one goes on as another line
@@ -25,26 +25,25 @@ class StdinFeeder:
 
     Args:
         descriptor: what to read; a pipe, a terminal or a file.
-        spool: where to.
-        listener: told when there is no room.
-        on_data: called when something was spooled.
+        writer: makes what writes to the spool until the given function says that it is over.
         on_end: called when the input has ended by itself.
+        may_leave: whether to leave, once told to finish, what is not there yet. If not, it reads to the end.
     """
 
     def __init__(
         self,
         descriptor: int,
         *,
-        spool: Spool,
-        listener: Listener,
-        on_data: Callable[[], None],
+        writer: Callable[[Callable[[], bool]], SpoolWriter],
         on_end: Callable[[], None],
+        may_leave: Callable[[], bool] = lambda: True,
     ) -> None:
         self._descriptor = descriptor
         self._on_end = on_end
         self._finishing = threading.Event()
         self._over = threading.Event()
-        self._writer = SpoolWriter(spool, listener=listener, on_data=on_data, is_over=self._over.is_set)
+        self._may_leave = may_leave
+        self._writer = writer(self._over.is_set)
         self._thread = threading.Thread(target=self._run, name="stdin", daemon=True)
         self._thread.start()
 
@@ -75,7 +74,7 @@ class StdinFeeder:
         rest = b""
         while not self._over.is_set():
             if not self._is_readable():
-                if self._finishing.is_set():
+                if self._finishing.is_set() and self._may_leave():
                     break
                 continue
             data = os.read(self._descriptor, _READ_BYTES)

@@ -74,6 +74,11 @@ class Places:
             found.append(Accepted(source=source, key=key, offset=offset, place=(record, message, done_bytes)))
         return found
 
+    def first_free_position(self) -> int:
+        """Return a position that no stream was accepted up to: where a spool begins whose files are gone."""
+        ((record,),) = self._state.read("SELECT coalesce(max(record) + 1, 0) FROM pushed")
+        return int(record)
+
     def source_id(self, key: StreamKey, first: Place) -> str:
         """Return the id of a stream whose first line is at ``first``; the same when it is read again."""
         text = json.dumps([self._state.instance, key, first])
@@ -134,8 +139,6 @@ class Places:
         with self._mutex:
             return min([read_to, *self._waits_from.values()])
 
-    def release(self, spool: Spool, *, read_to: int) -> int:
-        """Delete what nobody needs; return the position it is needed from."""
-        needed = self.needed_from(read_to)
-        spool.release(needed)
-        return needed
+    def release(self, spool: Spool, *, read_to: int) -> None:
+        """Let the spool delete what nobody needs any more."""
+        spool.release(self.needed_from(read_to))

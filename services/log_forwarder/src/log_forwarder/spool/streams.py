@@ -99,7 +99,7 @@ class Stream:
         """Hand on the next chunk; None when there is none, or when an event waits for its end.
 
         Args:
-            rules: what is done to the lines.
+            rules: say which lines belong together.
             limit_bytes: the longest chunk.
             is_last: do not wait for the end of an event any longer.
         """
@@ -108,9 +108,7 @@ class Stream:
         first = self._items[0]
         if isinstance(first, _Part):
             self._items.popleft()
-            return self._hand_on(
-                first.data, first.end, rules, part=first.part, is_unfinished=first.is_unfinished
-            )
+            return self._hand_on(first.data, first.end, part=first.part, is_unfinished=first.is_unfinished)
         count = _fitting(first, limit_bytes)
         data = b"\n".join(first.texts[:count]) + b"\n"
         is_followed = count < len(first.texts) or len(self._items) > 1
@@ -120,9 +118,9 @@ class Stream:
                 return None
             data = data[:whole] or data
             count = data.count(b"\n")
-        return self._take_lines(first, count, data, rules)
+        return self._take_lines(first, count, data)
 
-    def take_exactly(self, wanted: Range, rules: LineRules) -> Chunk | None:
+    def take_exactly(self, wanted: Range) -> Chunk | None:
         """Hand on exactly this range; None when it is not what comes next, or is not all here yet."""
         first = self._items[0] if self._items else None
         if first is None or wanted.start != self.offset:
@@ -131,35 +129,29 @@ class Stream:
             if (len(first.data), first.part) != (wanted.end - wanted.start, wanted.part):
                 return None
             self._items.popleft()
-            return self._hand_on(
-                first.data, first.end, rules, part=first.part, is_unfinished=first.is_unfinished
-            )
+            return self._hand_on(first.data, first.end, part=first.part, is_unfinished=first.is_unfinished)
         size_bytes = count = 0
         while count < len(first.texts) and size_bytes < wanted.end - wanted.start:
             size_bytes += len(first.texts[count]) + 1
             count += 1
         if size_bytes != wanted.end - wanted.start or wanted.part:
             return None
-        return self._take_lines(first, count, b"\n".join(first.texts[:count]) + b"\n", rules)
+        return self._take_lines(first, count, b"\n".join(first.texts[:count]) + b"\n")
 
-    def _take_lines(self, lines: _Lines, count: int, data: bytes, rules: LineRules) -> Chunk:
+    def _take_lines(self, lines: _Lines, count: int, data: bytes) -> Chunk:
         end = lines.ends[count - 1]
         if count == len(lines.texts):
             self._items.popleft()
         else:
             del lines.texts[:count], lines.ends[:count]
             lines.size_bytes -= len(data)
-        return self._hand_on(data, end, rules)
+        return self._hand_on(data, end)
 
-    def _hand_on(
-        self, data: bytes, end: Place, rules: LineRules, *, part: int = 0, is_unfinished: bool = False
-    ) -> Chunk:
+    def _hand_on(self, data: bytes, end: Place, *, part: int = 0, is_unfinished: bool = False) -> Chunk:
         start = self.offset
         self.offset += len(data)
         self.waiting_bytes -= len(data)
-        return Chunk(
-            self.origin, start, self.offset, rules.apply(data), end, self.waits_since, part, is_unfinished
-        )
+        return Chunk(self.origin, start, self.offset, data, end, self.waits_since, part, is_unfinished)
 
 
 def _fitting(lines: _Lines, limit_bytes: int) -> int:
