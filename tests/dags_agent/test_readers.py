@@ -1,72 +1,89 @@
-"""A reader sees one whole release, whatever moment it comes at."""
+"""A reader sees one whole release, whatever moment it comes at: readers are processes of their own."""
 
 from __future__ import annotations
 
-import os
-import threading
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from dags_agent.note import NAME as NOTE
+import pytest
 
 from .fakes import FakeSource, an_agent
 
-FILES = 12  # and the note
-PUBLISHES = 40
+FILES = 12
+PUBLISHES = 150
+# Opens `current` once per look, as a reader that wants one release does, and hashes all of it against the note.
+READER = """
+import hashlib, json, os, sys
+current, stop = sys.argv[1:]
+looks, problems, releases = 0, [], []
+while not os.path.exists(stop):
+    root = os.open(current, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        digest, versions, lines = hashlib.sha256(), set(), []
+        for top, _, names, directory in os.fwalk(dir_fd=root):
+            for name in names:
+                with open(os.open(name, os.O_RDONLY, dir_fd=directory), "rb") as file:
+                    content = file.read()
+                path = os.path.normpath(os.path.join(top, name))
+                if path == ".release.json":
+                    note = json.loads(content)
+                else:
+                    versions.add(content)
+                    lines.append((path, hashlib.sha256(content).hexdigest()))
+        for path, hexdigest in sorted(lines):
+            digest.update(f"{hexdigest}  {path}\\n".encode())
+        if len(versions) != 1 or note["digest"] != f"sha256:{digest.hexdigest()}" or note["files"] != len(lines):
+            problems.append([note["id"], len(versions), len(lines)])
+        if not releases or releases[-1] != note["id"]:
+            releases.append(note["id"])
+    except OSError as err:
+        problems.append(repr(err))
+    finally:
+        os.close(root)
+    looks += 1
+print(json.dumps({"looks": looks, "problems": problems, "releases": releases}))
+"""
 
 
-class Watcher(threading.Thread):
-    """Opens ``current`` once per look, as a reader that wants one release does, and reads all of it."""
-
-    def __init__(self, current: Path) -> None:
-        super().__init__(daemon=True)
-        self.current = current
-        self.done = threading.Event()
-        self.seen: list[set[bytes]] = []
-        self.counts: set[int] = set()
-        self.error: OSError | None = None
-
-    def run(self) -> None:
-        try:
-            while not self.done.is_set():
-                self._look()
-        except OSError as err:
-            self.error = err
-
-    def _look(self) -> None:
-        root = os.open(self.current, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            contents = []
-            for _, _, names, directory in os.fwalk(dir_fd=root):
-                for name in set(names) - {NOTE}:
-                    descriptor = os.open(name, os.O_RDONLY, dir_fd=directory)
-                    contents.append(os.read(descriptor, 100))
-                    os.close(descriptor)
-        finally:
-            os.close(root)
-        self.seen.append(set(contents))
-        self.counts.add(len(contents))
+@pytest.fixture
+def reader() -> Iterator[list[subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
-async def test_a_watcher_never_sees_two_versions_at_once_nor_a_missing_file(tmp_path: Path) -> None:
+async def test_reader_processes_that_hash_all_the_time_never_see_two_versions_nor_miss_a_file(
+    tmp_path: Path, reader: list[subprocess.Popen[str]]
+) -> None:
     source = FakeSource()
+    stop = tmp_path / "stop"
 
-    def publish(version: int) -> None:
+    def upload(version: int) -> None:
         source.set({f"{number % 3}/{number}.py": b"%d" % version for number in range(FILES)})
 
-    publish(0)
+    upload(0)
     with an_agent(tmp_path / "efs", source, keep_releases=3, keep_hours=1) as agent:
         await agent.cycle.sync()
-        watcher = Watcher(tmp_path / "efs/current")
-        watcher.start()
+        for _ in range(2):
+            reader.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", READER, str(tmp_path / "efs/current"), str(stop)],
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
         for version in range(1, PUBLISHES):
-            publish(version)
+            upload(version)
             await agent.cycle.sync()
-        watcher.done.set()
-        watcher.join(10)
+        stop.touch()
+        seen = [json.loads(process.communicate(timeout=60)[0]) for process in reader]
 
-    assert watcher.error is None
-    assert watcher.counts == {FILES}
-    assert all(len(versions) == 1 for versions in watcher.seen)
-    order = [int(*versions) for versions in watcher.seen]
-    assert order == sorted(order)
-    assert len(set(order)) > 5, "the watcher must have met several releases to prove anything"
+    for report in seen:
+        assert report["problems"] == []
+        assert report["releases"] == sorted(report["releases"])
+    assert max(len(report["releases"]) for report in seen) > 5, "they must have met several releases"
