@@ -4,8 +4,8 @@
 python benchmarks/worker_scaler/tick_cost.py [--ticks N]
 
 Everything the scaler does in a tick is done: decide, remember, tell, explain. ECS and the database answer
-from memory, so what is measured is this program and not the network. CPU seconds of the process, the median of
-the ticks; wall time says nothing on a shared machine.
+from memory: this program is measured, and not the network. CPU seconds of the process, the median of the
+ticks; wall time says nothing on a shared machine.
 """
 
 from __future__ import annotations
