@@ -16,7 +16,7 @@ from standalone_init import image_probe, model_probe
 from standalone_init.revisions import Chain
 from standalone_init.state import Image, Manager
 
-_PROBE_TIMEOUT_SECONDS = 60.0
+_SCRIPT_TIMEOUT_SECONDS = 120.0
 _SQL_TIMEOUT_SECONDS = 120.0
 _LINES_QUOTED = 3
 _OWN_PREFIX = "STANDALONE_INIT_"
@@ -56,7 +56,7 @@ class AirflowCli:
         Raises:
             ConfigError: there is no Airflow, or its migrations are not where they belong.
         """
-        found = json.loads(self._ask(image_probe.__file__, *external_db_managers))
+        found = json.loads(self.ask(image_probe.__file__, *external_db_managers))
         if not found["core"]:
             raise ConfigError(
                 "This image has no Airflow 3",
@@ -91,8 +91,7 @@ class AirflowCli:
         Raises:
             ConfigError: Airflow, a plugin or a manager cannot be imported.
         """
-        answer = self._ask(model_probe.__file__, *managers)
-        tables = json.loads(answer.rpartition(model_probe.MARK)[2])
+        tables = json.loads(self.ask(model_probe.__file__, *managers, mark=model_probe.MARK))
         return {table: frozenset(columns) for table, columns in tables.items()}
 
     def migration_sql(self, *, database_url: str, from_revision: str, manager: str = "") -> str:
@@ -126,25 +125,41 @@ class AirflowCli:
             ) from None
         return done.stdout
 
-    def _ask(self, script: str, *arguments: str) -> str:
-        """Run one of our own scripts with Airflow's Python; return what it printed."""
+    def ask(self, script: str, *arguments: str, mark: str = "", say: str = "", database_url: str = "") -> str:
+        """Run one of our own scripts with Airflow's Python; return what it answered.
+
+        Args:
+            script: its path.
+            arguments: not for secrets: every process can read them.
+            mark: what the line with the answer begins with; "" takes the whole output.
+            say: goes to its standard input.
+            database_url: reaches it through its environment.
+
+        Raises:
+            ConfigError: it did not answer.
+        """
+        environ = dict(self.environ)
+        if database_url:
+            remember(database_url)
+            environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = database_url
         python = self._python or self._interpreter()
         try:
             done = subprocess.run(  # noqa: S603 - the interpreter that the operator's own command names
                 [str(python), script, *arguments],
-                env=self.environ,
+                env=environ,
+                input=say,
                 capture_output=True,
                 text=True,
-                timeout=_PROBE_TIMEOUT_SECONDS,
+                timeout=_SCRIPT_TIMEOUT_SECONDS,
                 check=True,
             )
         except (OSError, subprocess.SubprocessError) as err:
             raise ConfigError(
-                "Cannot ask which Airflow this image has",
-                why=f"{python} did not answer: {mask(_last_words(err))}",
-                remedy="Set STANDALONE_INIT_AIRFLOW_PYTHON to the Python that Airflow runs on",
+                "Airflow's Python does not answer",
+                why=f"{python}: {mask(_last_words(err))}",
+                remedy="If Airflow runs on another Python, set STANDALONE_INIT_AIRFLOW_PYTHON",
             ) from None
-        return done.stdout
+        return done.stdout.rpartition(mark)[2] if mark else done.stdout
 
     def _found(self) -> str:
         path = shutil.which(self._words[0], path=self.environ.get("PATH")) if self._words else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -17,15 +17,24 @@ from sidecar.secrets import Secret
 from standalone_init import verify
 from standalone_init.airflow_cli import AirflowCli
 from standalone_init.database import AirflowDatabase
-from standalone_init.errors import FilesUnusable, MigrationRunning
+from standalone_init.errors import FilesUnusable, MigrationRunning, TryAgain
 from standalone_init.events import Events
 from standalone_init.lock import RunLock
 from standalone_init.migration import Migration, Patience
 from standalone_init.observe import Observer
-from standalone_init.plan import MakeDirectory, Migrate, Observation, Step, WritePasswords, plan
+from standalone_init.plan import (
+    MakeDirectory,
+    Migrate,
+    Observation,
+    Step,
+    SyncObjects,
+    WritePasswords,
+    plan,
+)
 from standalone_init.record import Beginning, Record
 from standalone_init.report import Outcome, Report
 from standalone_init.settings import StandaloneInitSettings
+from standalone_init.state import StateClass
 from standalone_init.steps import directories, passwords
 from standalone_init.steps.migrate import migrate
 from standalone_init.watch import Watch, old_transactions
@@ -35,8 +44,36 @@ _RETRY_FIRST_SECONDS = 1.0
 _RETRY_MAX_SECONDS = 15.0
 
 
+Choose = Callable[[Observation, Sequence[Step]], Sequence[Step]]
+
+
+def everything(_observation: Observation, steps: Sequence[Step]) -> Sequence[Step]:
+    """Do all that is missing."""
+    return steps
+
+
+def objects_alone(observation: Observation, steps: Sequence[Step]) -> Sequence[Step]:
+    """Do what the objects file asks for and nothing else.
+
+    Raises:
+        ConfigError: there is no objects file.
+        TryAgain: the database is not migrated yet.
+    """
+    if observation.database.name is not StateClass.CURRENT:
+        raise TryAgain(
+            "Objects need a database at the head of this image",
+            why=f"it is {observation.database}: {observation.database.why}",
+            remedy="Run standalone-init apply",
+        )
+    return [step for step in steps if isinstance(step, SyncObjects)]
+
+
 class Apply:
-    """Takes a deployment from what is to what is wanted."""
+    """Takes a deployment from what is to what is wanted.
+
+    Args:
+        choose: which of the missing steps are done.
+    """
 
     def __init__(
         self,
@@ -47,7 +84,9 @@ class Apply:
         airflow: AirflowCli,
         database: AirflowDatabase,
         events: Events,
+        choose: Choose = everything,
     ) -> None:
+        self._choose = choose
         self._settings = settings
         self._runtime = runtime
         self._observer = observer
@@ -98,13 +137,13 @@ class Apply:
                 if not steps:
                     return lock.when_quiet(lambda: self._confirm(observation))
                 self._events.no_impact_until_here(steps)
-                self._act(observation, steps, lock, Record(connection))
+                self._act(observation, steps, lock, connection)
         return "changed"
 
     def _look_and_plan(self) -> tuple[Observation, Sequence[Step]]:
         observation = self._observer.observe()
         self._events.observed(observation.database, observation.image)
-        steps = plan(observation, self._observer.wanted)
+        steps = self._choose(observation, plan(observation, self._observer.wanted))
         self._note_start(observation, steps)
         return observation, steps
 
@@ -113,8 +152,15 @@ class Apply:
         self._events.nothing_to_do()
         return "unchanged"
 
-    def _act(self, observation: Observation, steps: Sequence[Step], lock: RunLock, record: Record) -> None:
+    def _act(
+        self,
+        observation: Observation,
+        steps: Sequence[Step],
+        lock: RunLock,
+        connection: psycopg.Connection[Any],
+    ) -> None:
         state = observation.database
+        record = Record(connection)
         record.begin(
             Beginning(
                 state_before=state.name,
@@ -128,7 +174,7 @@ class Apply:
             for step in steps:
                 lock.assert_held()
                 record.phase(step.name)
-                self._perform(step, lock)
+                self._perform(step, lock, connection)
             record.phase("verify")
             has_migrated = any(isinstance(step, Migrate) for step in steps)
             lock.when_quiet(lambda: self._verify(self._observer.observe(), has_migrated=has_migrated))
@@ -138,7 +184,7 @@ class Apply:
             raise
         record.done()
 
-    def _perform(self, step: Step, lock: RunLock) -> None:
+    def _perform(self, step: Step, lock: RunLock, connection: psycopg.Connection[Any]) -> None:
         started = self._runtime.clock.monotonic()
         match step:
             case Migrate():
@@ -148,6 +194,11 @@ class Apply:
                 directories.probe(directory)
             case WritePasswords():
                 passwords.write(step, self._admin_password())
+            case SyncObjects():
+                sync = self._observer.sync()
+                changes = sync.plan(connection)
+                sync.apply(connection, changes)
+                self._events.objects_changed(changes)
         duration = self._runtime.clock.monotonic() - started
         self._report.done.append(
             {"step": step.name, "did": str(step), "duration_seconds": round(duration, 3)}

@@ -1,4 +1,4 @@
-"""The commands that only read: ``inspect``, ``plan``, ``verify``, ``gate``, ``report``."""
+"""The commands beside ``apply``: those that only read, and ``sync``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from sidecar.app import Command, Runtime
-from sidecar.errors import EXIT_OK
+from sidecar.errors import EXIT_OK, ConfigError
 from standalone_init import preview, record, verify
+from standalone_init.apply import objects_alone
 from standalone_init.errors import NOT_VERIFIED, TRY_AGAIN
-from standalone_init.plan import plan
+from standalone_init.plan import SyncObjects, plan
 from standalone_init.refusal import refusal
 from standalone_init.settings import StandaloneInitSettings
 from standalone_init.state import StateClass
-from standalone_init.wiring import Parts, parts
+from standalone_init.wiring import Parts, a_run, parts
 
 _RUNS_SHOWN = 10
 
@@ -30,6 +31,12 @@ def commands() -> Sequence[Command[StandaloneInitSettings]]:
             meaning="print what apply would do, and whom its migration will lock; change nothing",
             act=_plan,
             add_arguments=_as_json,
+        ),
+        Command(
+            name="sync",
+            meaning="bring users, roles, pools, connections and variables to the objects file",
+            act=_sync,
+            add_arguments=_sync_arguments,
         ),
         Command(name="verify", meaning="read whether everything is as wanted; change nothing", act=_verify),
         Command(name="gate", meaning="may this image start? 0 yes, 75 not yet, 65-67 never so", act=_gate),
@@ -100,6 +107,29 @@ def _verify(settings: StandaloneInitSettings, runtime: Runtime, _arguments: argp
         tail = ". ".join(text for text in (finding.why, finding.remedy) if text)
         sys.stdout.write(f"{finding.verdict:<8} {finding.what}: {tail}\n")
     return NOT_VERIFIED if problems else EXIT_OK
+
+
+def _sync(settings: StandaloneInitSettings, runtime: Runtime, arguments: argparse.Namespace) -> int:
+    if settings.objects_file is None:
+        raise ConfigError("There is nothing to sync", remedy="Set STANDALONE_INIT_OBJECTS_FILE")
+    if arguments.prune:
+        settings = settings.model_copy(update={"objects_prune": True})
+    if not arguments.diff:
+        return a_run(settings, runtime, choose=objects_alone).run()
+    observer = _built(settings, runtime).observer
+    for step in objects_alone(observation := observer.observe(), plan(observation, observer.wanted)):
+        if isinstance(step, SyncObjects):
+            sys.stdout.writelines(f"{change}\n" for change in step.changes or ())
+    return EXIT_OK
+
+
+def _sync_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--diff", action="store_true", help="print what would be changed; change nothing")
+    parser.add_argument(
+        "--prune",
+        action="store_true",
+        help="also remove what an earlier objects file declared and this one does not",
+    )
 
 
 def _gate(settings: StandaloneInitSettings, runtime: Runtime, _arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from sidecar.errors import Permanent, Transient
 
 AHEAD, UNSTAMPED, FOREIGN = 65, 66, 67
 UNREACHABLE, MIGRATION_FAILED, FILES_UNUSABLE = 69, 70, 73
-TRY_AGAIN, NOT_VERIFIED, LOGIN_REFUSED = 75, 76, 77
+TRY_AGAIN, NOT_VERIFIED, LOGIN_REFUSED, FERNET_MISMATCH = 75, 76, 77, 78
 
 EXIT_CODES: Mapping[int, str] = {
     AHEAD: "the database is newer than this image",
@@ -24,6 +24,7 @@ EXIT_CODES: Mapping[int, str] = {
     TRY_AGAIN: "not now: a run or a migration goes on, told to stop, or (gate) not migrated yet",
     NOT_VERIFIED: "what was read afterwards is not what it must be",
     LOGIN_REFUSED: "the database refused the login",
+    FERNET_MISMATCH: "the Fernet key is not the one the database was encrypted with",
 }
 
 
@@ -73,6 +74,12 @@ class NotVerified(Permanent):
     """All steps were done, and a reading contradicts them."""
 
     exit_code = NOT_VERIFIED
+
+
+class FernetMismatch(Permanent):
+    """Rows cannot be decrypted with this environment's key: a mismatch is never taken for a rotation."""
+
+    exit_code = FERNET_MISMATCH
 
 
 class TryAgain(Transient):

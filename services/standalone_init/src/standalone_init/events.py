@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sidecar.errors import SidecarError
 from sidecar.telemetry import Telemetry
 from standalone_init.lock import Holder
+from standalone_init.objects.difference import Change
 from standalone_init.plan import Step
 from standalone_init.report import Outcome
 from standalone_init.state import DatabaseState, Image
@@ -36,6 +37,7 @@ class Events:
         self._old_transactions = telemetry.gauge(
             "old_transactions", "Open transactions found before a migration that it may have to wait for"
         )
+        self._objects = telemetry.counter("objects_changed_total", "Objects changed", ["action", "kind"])
         self._unreported = telemetry.counter("reports_not_written_total", "Failed runs without a report")
         self._runs = telemetry.counter("runs_total", "Runs by outcome", ["outcome"])
 
@@ -87,6 +89,12 @@ class Events:
         self._log.info(
             "step_done", step=step.name, did=str(step), duration_seconds=round(duration_seconds, 3)
         )
+
+    def objects_changed(self, changes: Sequence[Change]) -> None:
+        """Objects were made, changed or removed, and read again."""
+        for change in changes:
+            self._objects.labels(change.action, change.kind).inc()
+            self._log.info("object_changed", action=change.action, kind=change.kind, key=change.key)
 
     def airflow_said(self, line: str) -> None:
         """A line of Airflow's own output."""

@@ -7,14 +7,18 @@ from functools import cached_property
 from pathlib import Path
 
 from sidecar.app import Runtime
+from sidecar.errors import ConfigError
 from standalone_init.airflow_cli import AirflowCli
 from standalone_init.airflow_config import AirflowConfig
 from standalone_init.database import AirflowDatabase
 from standalone_init.lock import between_migrations
+from standalone_init.objects.difference import Change
+from standalone_init.objects.references import References
+from standalone_init.objects.sync import Declared, Sync
 from standalone_init.plan import Observation, Wanted
 from standalone_init.reading import read
 from standalone_init.settings import StandaloneInitSettings
-from standalone_init.state import DatabaseState, Image, classify
+from standalone_init.state import DatabaseState, Image, StateClass, classify
 from standalone_init.steps import directories, passwords
 from standalone_init.wanted import wanted
 
@@ -31,7 +35,7 @@ class Observer:
         database: AirflowDatabase,
     ) -> None:
         self._settings = settings
-        self._environ = runtime.environ
+        self._runtime = runtime
         self._airflow = airflow
         self._database = database
 
@@ -77,14 +81,46 @@ class Observer:
     def observe(self) -> Observation:
         """Look at everything."""
         goal = self.wanted
+        state = self.database_state()
         with_password = passwords.users(Path(goal.admin.passwords_file)) if goal.admin else frozenset[str]()
         return Observation(
             image=self.image,
-            database=self.database_state(),
+            database=state,
             directory_modes=directories.modes(goal.directories),
             users_with_password=with_password,
+            object_changes=self._object_changes(state) if goal.has_objects else (),
+        )
+
+    def sync(self) -> Sync:
+        """Return who compares and changes objects; the whole file and all it refers to was judged before.
+
+        Raises:
+            ConfigError: the file is wrong, or refers to what cannot be had.
+        """
+        return Sync(
+            self._airflow,
+            self._declared,
+            database_url=self._database.url(),
+            prune=self._settings.objects_prune,
         )
 
     @cached_property
+    def _declared(self) -> Declared:
+        if self._settings.objects_file is None:
+            raise ConfigError("There is no objects file", remedy="Set STANDALONE_INIT_OBJECTS_FILE")
+        return Declared(
+            self._settings.objects_file,
+            References(self._runtime.aws, self._runtime.environ),
+            uses_fab=self._config.uses_fab,
+        )
+
+    def _object_changes(self, state: DatabaseState) -> tuple[Change, ...] | None:
+        sync = self.sync()
+        if state.name is not StateClass.CURRENT:
+            return None
+        with self._database.reader() as connection:
+            return tuple(sync.plan(connection))
+
+    @cached_property
     def _config(self) -> AirflowConfig:
-        return AirflowConfig(self._environ)
+        return AirflowConfig(self._runtime.environ)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from standalone_init.objects.difference import Change
 from standalone_init.refusal import refusal
 from standalone_init.state import DatabaseState, Image, StateClass
 
@@ -39,10 +40,15 @@ class Admin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The goal, from settings, files and Airflow's configuration."""
+    """The goal, from settings, files and Airflow's configuration.
+
+    Attributes:
+        has_objects: whether an objects file declares what must be in the database.
+    """
 
     directories: tuple[Directory, ...] = ()
     admin: Admin | None = None
+    has_objects: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +60,15 @@ class Observation:
         database: the state of its database.
         directory_modes: permission bits of the wanted directories that exist.
         users_with_password: as the passwords file has them; none when it is absent.
+        object_changes: between the objects that are there and the declared ones; None when that cannot be
+            known before the migration.
     """
 
     image: Image
     database: DatabaseState
     directory_modes: Mapping[str, int] = field(default_factory=dict)
     users_with_password: frozenset[str] = frozenset()
+    object_changes: tuple[Change, ...] | None = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +110,21 @@ class WritePasswords:
         return f"give {', '.join(self.users)} a password in {self.admin.passwords_file}"
 
 
-Step = Migrate | MakeDirectory | WritePasswords
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncObjects:
+    """Bring users, roles, pools, connections and variables to what the objects file declares."""
+
+    changes: tuple[Change, ...] | None
+    name: str = "sync_objects"
+
+    def __str__(self) -> str:
+        """For people; secrets are named, not shown."""
+        if self.changes is None:
+            return "bring Airflow's objects to what the objects file declares"
+        return f"objects: {'; '.join(map(str, self.changes))}"
+
+
+Step = Migrate | MakeDirectory | WritePasswords | SyncObjects
 
 _NEEDS_MIGRATION = (StateClass.EMPTY, StateClass.BEHIND, StateClass.PARTIAL)
 
@@ -130,6 +153,8 @@ def plan(observation: Observation, wanted: Wanted) -> Sequence[Step]:
         missing = tuple(user for user in wanted.admin.users if user not in observation.users_with_password)
         if missing:
             steps.append(WritePasswords(admin=wanted.admin, users=missing))
+    if wanted.has_objects and (observation.object_changes is None or observation.object_changes):
+        steps.append(SyncObjects(changes=observation.object_changes))
     return steps
 
 

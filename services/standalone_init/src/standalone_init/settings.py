@@ -65,6 +65,14 @@ class StandaloneInitSettings(SidecarSettings, env_prefix="STANDALONE_INIT_"):
     files_file: Path | None = Field(
         default=None, description="TOML file with the directories to make: `[[directories]]` `path`, `mode`"
     )
+    objects_file: Path | None = Field(
+        default=None,
+        description="YAML file with users, roles, pools, connections and variables (see docs/how-to)",
+    )
+    objects_prune: bool = Field(
+        default=False,
+        description="Remove objects that an earlier file declared and this one does not",
+    )
     admin_username: str | None = Field(
         default=None,
         description="Give this user of `[core] simple_auth_manager_users` (and its neighbours) a password",
@@ -78,7 +86,6 @@ class StandaloneInitSettings(SidecarSettings, env_prefix="STANDALONE_INIT_"):
         default=None, description="Secrets Manager secret with that password, instead of the password"
     )
     report: Path | None = Field(default=None, description="Where to write the JSON report of each run")
-    objects_file: NotAvailableYet = Field(default=None, description="Not available yet: refused when set")
     secrets: NotAvailableYet = Field(default=None, description="Not available yet: refused when set")
     snapshot: NotAvailableYet = Field(default=None, description="Not available yet: refused when set")
     stop_services: NotAvailableYet = Field(default=None, description="Not available yet: refused when set")

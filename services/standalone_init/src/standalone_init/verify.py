@@ -57,6 +57,8 @@ def findings(
         )
     for directory in goal.directories:
         yield _directory(directory, observation, probe)
+    if goal.has_objects:
+        yield _objects(observation)
     if goal.admin is not None:
         missing = [user for user in goal.admin.users if user not in observation.users_with_password]
         yield Finding(
@@ -65,6 +67,18 @@ def findings(
             why=f"no password for {', '.join(missing)}" if missing else goal.admin.passwords_file,
             remedy="Run standalone-init apply" if missing else "",
         )
+
+
+def _objects(observation: Observation) -> Finding:
+    changes = observation.object_changes
+    if changes is None:
+        return Finding(what="objects", verdict="problem", why="unknown before the migration")
+    return Finding(
+        what="objects",
+        verdict="problem" if changes else "ok",
+        why="; ".join(map(str, changes)) if changes else "as the objects file declares",
+        remedy="Run standalone-init sync" if changes else "",
+    )
 
 
 def demand(found: Iterator[Finding]) -> None:

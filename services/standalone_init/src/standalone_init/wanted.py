@@ -23,7 +23,7 @@ def wanted(settings: StandaloneInitSettings, config: AirflowConfig) -> Wanted:
     """
     directories = read_directories(settings.files_file) if settings.files_file else ()
     admin = _admin(settings.admin_username, config) if settings.admin_username else None
-    return Wanted(directories=directories, admin=admin)
+    return Wanted(directories=directories, admin=admin, has_objects=settings.objects_file is not None)
 
 
 def read_directories(path: Path) -> tuple[Directory, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sidecar.app import Finding, Runtime
 from sidecar.errors import SidecarError
 from standalone_init.airflow_cli import AirflowCli
-from standalone_init.apply import Apply
+from standalone_init.apply import Apply, Choose, everything
 from standalone_init.database import AirflowDatabase
 from standalone_init.events import Events
 from standalone_init.observe import Observer
@@ -58,6 +58,21 @@ def parts(
     return Parts(airflow=airflow, database=database, observer=observer)
 
 
+def a_run(settings: StandaloneInitSettings, runtime: Runtime, *, choose: Choose = everything) -> Apply:
+    """Build one run; opens nothing."""
+    events = Events(runtime.telemetry)
+    built = parts(settings, runtime, tell_unreachable=events.unreachable)
+    return Apply(
+        settings=settings,
+        runtime=runtime,
+        observer=built.observer,
+        airflow=built.airflow,
+        database=built.database,
+        events=events,
+        choose=choose,
+    )
+
+
 class StandaloneInit:
     """The program: it ends by itself, so ``run`` and ``once`` are the same."""
 
@@ -71,17 +86,7 @@ class StandaloneInit:
 
     async def once(self) -> int:
         """Do the job in a thread of its own: the loop stays free for signals and the HTTP port."""
-        events = Events(self._runtime.telemetry)
-        built = parts(self._settings, self._runtime, tell_unreachable=events.unreachable)
-        apply = Apply(
-            settings=self._settings,
-            runtime=self._runtime,
-            observer=built.observer,
-            airflow=built.airflow,
-            database=built.database,
-            events=events,
-        )
-        return await asyncio.to_thread(apply.run)
+        return await asyncio.to_thread(a_run(self._settings, self._runtime).run)
 
     async def check(self) -> AsyncIterator[Finding]:
         """Say whether a run could begin; changes nothing."""

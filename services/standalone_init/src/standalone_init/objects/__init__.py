@@ -1,0 +1,1 @@
+"""Users, roles, pools, connections and variables, as one file declares them."""
