@@ -24,11 +24,20 @@ Verdict = Callable[[int, list[bytes]], "Reply"]
 
 
 class Reply:
-    """What to do with one call: ``status`` 200 accepts all but ``failed``; 0 cuts the connection."""
+    """What to do with one call: ``status`` 200 accepts all but ``failed``; 0 cuts the connection.
+
+    With ``is_lost`` all is accepted, and nobody is told.
+    """
 
     def __init__(
-        self, *, status: int = 200, failed: tuple[int, ...] = (), code: str = "ServiceUnavailableException"
+        self,
+        *,
+        status: int = 200,
+        failed: tuple[int, ...] = (),
+        code: str = "ServiceUnavailableException",
+        is_lost: bool = False,
     ) -> None:
+        self.is_lost = is_lost
         self.status = status
         self.failed = failed
         self.code = code
@@ -48,6 +57,10 @@ def denied(_call: int, _records: list[bytes]) -> Reply:
 
 def disconnect(_call: int, _records: list[bytes]) -> Reply:
     return Reply(status=0)
+
+
+def answer_lost(_call: int, _records: list[bytes]) -> Reply:
+    return Reply(is_lost=True)
 
 
 def partial(every: int) -> Verdict:
@@ -99,6 +112,9 @@ class FakeFirehose:
         with self._lock:
             self.calls.append(records)
             reply = self.mode(len(self.calls), records)
+            if reply.is_lost:
+                self.accepted += records
+                return 0, {}
             if reply.status != 200:
                 return reply.status, {"__type": reply.code if reply.status < 500 else "InternalFailure"}
             answers = []
