@@ -153,7 +153,7 @@ class World:
         return which not in self.cordoned or which in self.polling
 
     def look(self) -> Sighting:
-        seen = self.workers.values()
+        seen = list(self.workers.values())
         if self.has_agents:
             seen = [replace(one, agent=self.agent(one.arn)) for one in seen]
         return Sighting(desired=self.desired, workers=tuple(seen))

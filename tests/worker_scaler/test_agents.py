@@ -162,7 +162,7 @@ def test_an_answer_that_is_no_json_object_proves_nothing(server: AgentServer, po
     def answer(*_: object) -> tuple[int, object]:
         return 200, b"[1, 2]"
 
-    server.answer = answer  # type: ignore[method-assign]  # the same
+    server.answer = answer  # type: ignore[method-assign,assignment]  # the same
 
     assert "no JSON object" in failure(HttpAgents(None).ask(policy, [one_worker()]))
 

@@ -121,7 +121,7 @@ def test_whatever_happens_no_busy_worker_is_stopped_and_the_count_covers_them(
         settings = environment(airflow_database, port if has_agents else None)
         scaler = start_sidecar("worker_scaler", settings=settings)
         world.queue(6)
-        wait_until(lambda: (world.move(), world.busy())[1] > 0, "work begins", deadline_seconds=60)
+        wait_until(lambda: is_at_work(world), "work begins", deadline_seconds=60)
         ecs.misbehave()
         for _ in range(STEPS):
             world.move()
@@ -149,6 +149,11 @@ def test_whatever_happens_no_busy_worker_is_stopped_and_the_count_covers_them(
     assert world.lowered > 0, "something was scaled in"
     assert '"event": "tasks_lost_to_scale_in"' not in scaler.text()
     scaler.terminate()
+
+
+def is_at_work(world: Chaos) -> bool:
+    world.move()
+    return world.busy() > 0
 
 
 def decisions(scaler: SidecarProcess) -> int:

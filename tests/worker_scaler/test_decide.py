@@ -135,7 +135,7 @@ def test_at_no_step_are_more_workers_protected_than_desired(
         elif isinstance(step, Unprotect):
             assert len(step.arns) <= 10
             protected -= set(step.arns)
-        else:
+        elif isinstance(step, SetDesired):
             desired = step.count
         was_fine = was_fine or len(protected) <= desired
         assert len(protected) <= desired or not was_fine

@@ -91,22 +91,21 @@ class ClusterTasks:
         return {arn: service for service in sorted(services) for arn in self._pages(service, status)[0]}
 
     def _pages(self, service: str | None, status: Literal["RUNNING", "STOPPED"]) -> tuple[list[str], int]:
+        lists = self._client.get_paginator("list_tasks")
+        if service is None:
+            pages = lists.paginate(cluster=self._cluster, desiredStatus=status)
+        else:
+            pages = lists.paginate(cluster=self._cluster, serviceName=service, desiredStatus=status)
         arns: list[str] = []
-        pages, token = 0, ""
+        asked = 0
+        iterator = iter(pages)
         while True:
             self._spend("ListTasks")
-            request = {"serviceName": service} if service else {}
-            more = {"nextToken": token} if token else {}
-            answer = self._client.list_tasks(
-                cluster=self._cluster,
-                desiredStatus=status,
-                **request,
-                **more,  # type: ignore[arg-type]  # both are optional text
-            )
-            arns += answer["taskArns"]
-            pages, token = pages + 1, answer.get("nextToken", "")
-            if not token:
-                return arns, pages
+            page = next(iterator)
+            arns += page["taskArns"]
+            asked += 1
+            if not page.get("nextToken"):
+                return arns, asked
 
     def _describe(
         self, services: AbstractSet[str], listed: Mapping[str, str], ended: Mapping[str, str] | None

@@ -36,7 +36,8 @@ def everybody(view: View) -> frozenset[str]:
 
 def orders(view: View, working: frozenset[str]) -> tuple[tuple[Give, ...], tuple[Give, ...]]:
     """Return what to tell the agents that are told otherwise now: first to work, then to be cordoned."""
-    to_work, to_cordon = [], []
+    to_work: list[str] = []
+    to_cordon: list[str] = []
     for worker in _running(view):
         if worker.agent is None or worker.agent.phase is AgentPhase.STOPPING:
             continue
