@@ -1,7 +1,7 @@
 """Kill the agent with -9 at random instants, again and again, and look at what readers have after each.
 
-``python -m tests.dags_agent.kill_campaign --kills 1000 [--publish in_place] [--seed 1]`` from the repository's
-root; the suite runs a short one. Prints one JSON line.
+``python -m tests.dags_agent.kill_campaign --kills 1000 [--publish in_place] [--seed 1]`` from the root of the
+repository; the suite runs a short one. Prints one JSON line.
 
 The agent is started, S3 changes all the time, and after a random time it is killed. Then, without any help:
 ``current`` is one whole release of one version (in place: every file is whole); at the end one more pass

@@ -1,6 +1,6 @@
 """Real Airflow 3.3: its dag-processor reads releases while they are published without a pause.
 
-Every DAG file imports a helper that must be of its own version; one that is not says so in a file of its own, because
+Every DAG file imports a helper that must be of its own version; one that is not says so in a file, because
 Airflow forgets an import error with the next parse that goes well.
 """
 

@@ -11,7 +11,8 @@ import boto3
 import pytest
 
 from dags_agent.deploy_settings import DeploySettings
-from dags_agent.deploying import SourceUrl, _Uploader, files_of
+from dags_agent.deploying import _Uploader, files_of
+from dags_agent.settings import SourceUrl
 from sidecar.errors import Permanent
 from sidecar.testing.plugin import Finished, SidecarProcess
 from sidecar.testing.waiting import wait_until
@@ -136,7 +137,7 @@ def test_a_name_that_no_agent_would_publish_stops_the_upload_before_it_begins(ch
         files_of(checkout, DeploySettings())
 
 
-def test_a_pipeline_publishes_waits_and_goes_on_when_readers_see_its_files(
+def test_a_pipeline_publishes_waits_and_goes_on_when_readers_see_its_files(  # noqa: PLR0917 - fixtures
     run_sidecar: Run,
     start_sidecar: Callable[..., SidecarProcess],
     aws: str,
@@ -179,7 +180,7 @@ def boto3_etag(bucket: str, key: str) -> str:
     return etag
 
 
-def test_a_deploy_with_a_marker_is_waited_for_by_its_name_over_http(
+def test_a_deploy_with_a_marker_is_waited_for_by_its_name_over_http(  # noqa: PLR0917 - fixtures
     run_sidecar: Run,
     start_sidecar: Callable[..., SidecarProcess],
     aws: str,

@@ -113,6 +113,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+def remount(place: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", str(place)], check=True)
+
+
 async def test_a_really_full_disk_keeps_the_live_release_and_gives_its_space_back(small_disk: Path) -> None:
     source = FakeSource()
     source.set(ONE)
@@ -134,14 +138,14 @@ async def test_a_mount_that_turns_read_only_is_named_and_recovered_from(small_di
     source.set(ONE)
     with an_agent(small_disk, source) as agent:
         await agent.cycle.sync()
-        subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+        remount(small_disk, "ro")
         await agent.cycle.sync()  # nothing changed: nothing is written
         source.set(TWO)
         with pytest.raises(TargetFailed) as failed:
             await agent.cycle.sync()
         assert failed.value.fault is TargetFault.READ_ONLY
         assert tree(small_disk / "current") == ONE
-        subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+        remount(small_disk, "rw")
         await agent.cycle.sync()
         assert agent.files() == TWO
 

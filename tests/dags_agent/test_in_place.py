@@ -98,10 +98,17 @@ async def test_new_files_come_first_then_changed_ones_and_deletions_last(
     await agent.cycle.sync()
     done: list[str] = []
     put, delete = Tree.put, Tree.delete
-    monkeypatch.setattr(Tree, "put", lambda self, *a, **k: (done.append(f"put {a[1]}"), put(self, *a, **k)))
-    monkeypatch.setattr(
-        Tree, "delete", lambda self, path: (done.append(f"delete {path}"), delete(self, path))
-    )
+
+    def noted_put(self: Tree, staged: Path, path: str, **options: Any) -> None:
+        done.append(f"put {path}")
+        put(self, staged, path, **options)
+
+    def noted_delete(self: Tree, path: str) -> None:
+        done.append(f"delete {path}")
+        delete(self, path)
+
+    monkeypatch.setattr(Tree, "put", noted_put)
+    monkeypatch.setattr(Tree, "delete", noted_delete)
     agent.source.set(TWO)
     await agent.cycle.sync()
     assert done == ["put new/d.py", "put a.py", "put lib/b.py", "delete old/c.py"]
@@ -111,7 +118,7 @@ async def test_a_reader_never_sees_half_a_file_nor_misses_one_that_stays(start: 
     agent = start()
     size = 200_000
     names = [f"{number}.py" for number in range(4)]
-    agent.source.set({name: b"0" * size for name in names})
+    agent.source.set(dict.fromkeys(names, b"0" * size))
     await agent.cycle.sync()
     done, problems, looks = threading.Event(), [], 0
 
@@ -127,7 +134,7 @@ async def test_a_reader_never_sees_half_a_file_nor_misses_one_that_stays(start: 
     reader = threading.Thread(target=read)
     reader.start()
     for version in range(1, 9):
-        agent.source.set({name: b"%d" % version * size for name in names})
+        agent.source.set(dict.fromkeys(names, b"%d" % version * size))
         await agent.cycle.sync()
     done.set()
     reader.join(15)
@@ -139,7 +146,7 @@ async def test_a_reader_never_sees_half_a_file_nor_misses_one_that_stays(start: 
 async def test_a_crash_at_any_call_converges_and_never_believes_a_file_that_it_did_not_finish(
     start: Start, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    """Killed in the middle of the renames, then S3 goes back: the manifest alone would call that unchanged."""
+    """Killed among the renames, then S3 goes back: the manifest alone would call that unchanged."""
     agent = start()
     await agent.cycle.sync()
     agent.source.set(TWO)

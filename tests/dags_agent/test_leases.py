@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from dags_agent import publish
 from dags_agent.layout import Layout
 from dags_agent.leases import leased_releases, read_leases
 
@@ -94,7 +93,7 @@ async def test_a_lease_placed_while_the_release_is_being_retired_brings_it_back(
             place(agent, first, hours=1)
         return rename(path, to)
 
-    monkeypatch.setattr(publish.Path, "rename", lease_as_it_goes)
+    monkeypatch.setattr(Path, "rename", lease_as_it_goes)
     await publish_version(agent, 2)
     assert first in on_disk(agent)
     assert (agent.target / "releases" / f"{first}.json").exists()

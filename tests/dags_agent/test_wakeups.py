@@ -18,6 +18,7 @@ from dags_agent.wakeups import Message, Queue, Wakeups, connect_queue
 from sidecar.aws import Aws
 from sidecar.clock import SystemClock
 from sidecar.errors import ConfigError, Transient
+from sidecar.telemetry import Telemetry
 from sidecar.testing.plugin import SidecarProcess
 from sidecar.testing.waiting import wait_until
 
@@ -63,8 +64,8 @@ def wakeups_of(agent: Agent) -> Wakeups:
     return Wakeups(agent.settings, agent.runtime, Events(_fresh(agent)), asyncio.Event())
 
 
-def _fresh(agent: Agent):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a registry of its own
-    return type(agent.telemetry)(service="dags-agent", version="0", clock=agent.clock)
+def _fresh(agent: Agent) -> Telemetry:
+    return Telemetry(service="dags-agent", version="0", clock=agent.clock)
 
 
 async def test_a_burst_is_one_wake_and_its_messages_go_after_the_pass_that_covers_them(agent: Agent) -> None:
@@ -154,7 +155,7 @@ async def test_a_real_queue_is_read_deleted_from_and_looked_at(aws: str) -> None
     sqs.close()
     assert left["ApproximateNumberOfMessages"] == left["ApproximateNumberOfMessagesNotVisible"] == "0"
     async with connect_queue(runtime, url + "-missing") as queue:
-        with pytest.raises(ConfigError, match="NonExistentQueue|QueueDoesNotExist"):
+        with pytest.raises(ConfigError, match=r"NonExistentQueue|QueueDoesNotExist"):
             await queue.look()
 
 
