@@ -14,6 +14,7 @@ from log_forwarder.inputs.finder import Finder
 from log_forwarder.inputs.followed import FollowedFiles
 from log_forwarder.inputs.tailed import TailedFile
 from log_forwarder.state import State
+from sidecar.errors import Transient
 from sidecar.testing.fake_clock import FakeClock
 
 CHUNK_BYTES = 2000
@@ -65,7 +66,7 @@ class Tail:
         self.input = FileInput(
             files=self.files,
             finder=self.finder,
-            groomer=groomer,
+            groomers=[groomer],
             rules=lambda _kind: rules or WholeLines(),
             monotonic=monotonic,
             listener=self,
@@ -79,6 +80,9 @@ class Tail:
 
     def unreadable(self, path: str, *, why: str) -> None:
         self.refused.append((path, why))
+
+    def state_unwritable(self, error: Transient) -> None:
+        self.told.append(str(error))
 
     def ended(self, path: str, *, unread_bytes: int, was_open: bool) -> None:
         self.over.append((path, unread_bytes, was_open))

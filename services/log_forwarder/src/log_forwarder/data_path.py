@@ -42,6 +42,7 @@ _CALLS_MAX = 8
 _OUTBOX_SHARE = 4  # of the memory; the rest is for calls
 _OVERFLOW_SHARE = 0.7  # of the stop timeout: then what is left goes straight to S3
 _SECONDS_PER_HOUR = 3600
+_CLOSED_SEGMENTS_SECONDS = 2.0  # of logpipe: nobody but us reads them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +133,7 @@ def build(
     )
     push_events = PushEvents(runtime.telemetry)
     rules = rules_of(settings, push_events)
-    inputs: list[Input] = [_files(settings, runtime, events, state, rules)] if settings.tail else []
+    inputs: list[Input] = [_files(settings, runtime, events, state, rules)] if tailed_globs(settings) else []
     if is_pushed(settings):
         inputs.append(
             pushed_input(settings, runtime, push_events, state=state, rules=rules, on_data=waker.set)
@@ -166,7 +167,16 @@ def build(
 
 def globs_of(settings: ForwarderSettings) -> Globs:
     """Return what is tailed."""
-    return Globs(settings.tail, excluded=settings.state_dir, without=settings.exclude)
+    return _globs(settings, tailed_globs(settings))
+
+
+def tailed_globs(settings: ForwarderSettings) -> list[str]:
+    """Return the patterns of what is tailed: what the user names, and what ``logpipe`` writes."""
+    return [*settings.tail, *(f"{directory.rstrip('/')}/*.log" for directory in settings.logpipe)]
+
+
+def _globs(settings: ForwarderSettings, patterns: list[str]) -> Globs:
+    return Globs(patterns, excluded=settings.state_dir, without=settings.exclude)
 
 
 def _files(
@@ -193,19 +203,26 @@ def _files(
         scan_seconds=settings.scan_seconds,
         may_watch=settings.watch == "auto",
     )
-    groomer = Groomer(
-        globs=globs_of(settings),
-        checkpoints=checkpoints,
-        after_seconds=settings.delete_after_hours * _SECONDS_PER_HOUR,
-        now_ns=lambda: _nanoseconds(runtime.clock.now()),
-        monotonic=monotonic,
-        listener=events,
-        on_delete=files.let_go,
-    )
+
+    def groomer(patterns: list[str], after_seconds: float) -> Groomer:
+        return Groomer(
+            globs=_globs(settings, patterns),
+            checkpoints=checkpoints,
+            after_seconds=after_seconds,
+            now_ns=lambda: _nanoseconds(runtime.clock.now()),
+            monotonic=monotonic,
+            listener=events,
+            on_delete=files.let_go,
+        )
+
+    closed = [f"{directory.rstrip('/')}/*.closed.log" for directory in settings.logpipe]
     return FileInput(
         files=files,
         finder=finder,
-        groomer=groomer,
+        groomers=[
+            groomer(tailed_globs(settings), settings.delete_after_hours * _SECONDS_PER_HOUR),
+            groomer(closed, _CLOSED_SEGMENTS_SECONDS if closed else 0),
+        ],
         rules=rules,
         monotonic=monotonic,
         listener=events,

@@ -28,6 +28,11 @@ class ForwarderSettings(SidecarSettings):
         description='Files to ship: JSON list of absolute globs, e.g. `["/opt/airflow/logs/**/*.log"]`; '
         "symbolic links behind the first wildcard are skipped",
     )
+    logpipe: JsonList = Field(
+        default=[],
+        description="Directories that `logpipe` writes to: JSON list. Its segments are shipped, and removed "
+        "when they are closed and shipped whole",
+    )
     forward: JsonList = Field(
         default=[],
         description="Where to listen for Fluent Forward (FireLens, Docker, Fluent Bit): JSON "
@@ -141,8 +146,8 @@ class ForwarderSettings(SidecarSettings):
     overflow_url: str = Field(
         default="",
         pattern=r"^$|^s3://[a-z0-9.-]{3,63}(/.*)?$",
-        description="`s3://bucket/prefix/` for what Firehose cannot take: in a long outage, and when the stop "
-        "timeout is nearly over. Empty: it waits on disk",
+        description="`s3://bucket/prefix/` for what Firehose cannot take: in a long outage, and when the "
+        "stop timeout is nearly over. Empty: it waits on disk",
     )
     overflow_kms_key_id: str = Field(
         default="", description="KMS key for objects in `OVERFLOW_URL`. Empty: the account's `aws/s3` key"
@@ -150,6 +155,14 @@ class ForwarderSettings(SidecarSettings):
     overflow_after_seconds: float = Field(
         default=600, ge=0, description="How long Firehose may take nothing before `OVERFLOW_URL` is used"
     )
+
+    @field_validator("logpipe")
+    @classmethod
+    def _directories_are_plain(cls, value: list[str]) -> list[str]:
+        for directory in value:
+            if not directory.startswith("/") or set(directory) & set("*?["):
+                raise ValueError(f"{directory!r} is no absolute path of a directory")
+        return value
 
     @field_validator("forward")
     @classmethod
@@ -170,10 +183,10 @@ class ForwarderSettings(SidecarSettings):
 
     @model_validator(mode="after")
     def _has_an_input(self) -> Self:
-        if not (self.tail or self.forward or self.docker or self.stdin):
+        if not (self.tail or self.logpipe or self.forward or self.docker or self.stdin):
             raise ValueError(
                 "LOG_FORWARDER_TAIL: names no file, and there is no other input. Give it a glob, or set "
-                "LOG_FORWARDER_FORWARD, LOG_FORWARDER_DOCKER or LOG_FORWARDER_STDIN"
+                "LOG_FORWARDER_LOGPIPE, LOG_FORWARDER_FORWARD, LOG_FORWARDER_DOCKER or LOG_FORWARDER_STDIN"
             )
         if self.forward_shared_key and self.forward_shared_key_secret_id:
             raise ValueError(

@@ -23,6 +23,7 @@ from sidecar.errors import Transient
 
 IDLE_FLUSH_SECONDS = 5.0  # an unfinished line of a file that does not grow any more is sent as it is
 _EVENT_FLUSH_SECONDS = 0.5  # whole lines that a rule holds back for more
+_STATE_PAUSE_SECONDS = 1.0
 _TELL_AFTER_FAILED_READS = 2
 
 
@@ -35,6 +36,9 @@ class Listener(Protocol):
     def unreadable(self, path: str, *, why: str) -> None:
         """A file is there and cannot be opened or read; it will be tried again."""
 
+    def state_unwritable(self, error: Transient) -> None:
+        """A new file could not be written down; it is read when it can be."""
+
 
 class FileInput:
     """Reads what is followed. Used by one thread.
@@ -42,7 +46,7 @@ class FileInput:
     Args:
         files: what is followed.
         finder: tells ``files`` what there is.
-        groomer: deletes what was shipped.
+        groomers: delete what was shipped.
         rules: what is done to lines, by kind of file.
         monotonic: the time, in seconds.
         listener: who is told about unusual files.
@@ -54,7 +58,7 @@ class FileInput:
         *,
         files: FollowedFiles,
         finder: Finder,
-        groomer: Groomer,
+        groomers: Sequence[Groomer],
         rules: Callable[[Kind], LineRules],
         monotonic: Callable[[], float],
         listener: Listener,
@@ -62,12 +66,13 @@ class FileInput:
     ) -> None:
         self.files = files
         self._finder = finder
-        self._groomer = groomer
+        self._groomers = groomers
         self._rules = rules
         self._monotonic = monotonic
         self._listener = listener
         self._chunk_bytes = chunk_bytes
         self._tails: dict[TailedFile, float] = {}
+        self._later: dict[TailedFile, float] = {}
         self._targets: Mapping[TailedFile, int] | None = None
 
     @property
@@ -79,8 +84,13 @@ class FileInput:
         """Take note of new, grown, renamed and removed files."""
         if self._targets is None:
             self._finder.look()
-            self._groomer.turn()
+            for groomer in self._groomers:
+                groomer.turn()
         self.files.tend()
+        for file, due in list(self._later.items()):
+            if due <= self._monotonic():
+                del self._later[file]
+                self.files.ready[file] = None
 
     def chunks(self) -> Iterator[Chunk]:
         """Read up to one chunk of each file that has something, then the unfinished lines that are due."""
@@ -116,8 +126,8 @@ class FileInput:
         if self.files.ready:
             return 0.0
         due = self._finder.due_seconds()
-        if self._tails:
-            due = min(due, max(0.0, min(self._tails.values()) - self._monotonic()))
+        if moments := [*self._tails.values(), *self._later.values()]:
+            due = min(due, max(0.0, min(moments) - self._monotonic()))
         return due
 
     def begin_to_finish(self) -> None:
@@ -129,7 +139,7 @@ class FileInput:
     @property
     def is_finished(self) -> bool:
         """Whether all that was there at the last look was handed out, or cannot be read."""
-        waiting = [*self.files.ready, *self._tails]
+        waiting = [*self.files.ready, *self._tails, *self._later]
         return not any(self._is_wanted(file) and not file.failed_reads for file in waiting)
 
     def lag_bytes(self) -> int:
@@ -173,8 +183,13 @@ class FileInput:
                 return None
             chunk = self._read(file, descriptor, flush=flush, end=end)
             file.failed_reads = 0
-        except (OSError, Transient) as err:
+        except OSError as err:
             self._note_failed_read(file, err)
+            return None
+        except Transient as err:
+            self._listener.state_unwritable(err)
+            self.files.ready.pop(file, None)
+            self._later[file] = self._monotonic() + _STATE_PAUSE_SECONDS
             return None
         else:
             return chunk
@@ -251,14 +266,13 @@ class FileInput:
             self._listener.restarted(file.path, unread_bytes=unread_bytes)
         self.files.restart(file)
 
-    def _note_failed_read(self, file: TailedFile, err: OSError | Transient) -> None:
+    def _note_failed_read(self, file: TailedFile, err: OSError) -> None:
         """Leave a file until the next scan; one that is still named then is not just being removed."""
         self.files.open_files.close(file)
         self.files.ready.pop(file, None)
         file.failed_reads += 1
         if file.failed_reads == _TELL_AFTER_FAILED_READS:
-            why = str(err) if isinstance(err, Transient) else err.strerror or str(err)
-            self._listener.unreadable(file.path, why=why)
+            self._listener.unreadable(file.path, why=err.strerror or str(err))
 
 
 def _given(data: bytes) -> tuple[int, bool]:
