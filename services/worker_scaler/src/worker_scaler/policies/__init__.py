@@ -1,4 +1,4 @@
-"""How a service's count is chosen, behind one loop: each policy is an object of its own. Pure.
+"""How a service's count is chosen, behind one loop: each policy is an object of its own.
 
 ``queue`` follows the work in queues, ``floor`` never lets a count sink below a number, ``schedule`` follows
 the clock.
