@@ -136,3 +136,26 @@ def test_a_queue_is_asked_again_after_a_poll_that_failed(stage: Stage, kind: str
         stage.send((1, 0.0, "default"))
         wait_until(lambda: stage.ended() == {1}, "the task", deadline_seconds=30)
         assert worker.process.poll() is None
+
+
+def test_one_failed_poll_ends_a_stock_worker(stage: Stage) -> None:
+    with Worker(stage, "default", wait_seconds=1, stock=True) as worker:
+        worker.ready()
+        stage.cloud.add_faults({"service": "sqs", "action": "ReceiveMessage", "kind": "error", "count": 1})
+        assert worker.ended() != 0
+        assert "Unrecoverable error: AttributeError" in worker.text()
+
+
+def test_shortly_before_the_stop_timeout_what_still_runs_is_interrupted_and_its_message_is_free(
+    stage: Stage,
+) -> None:
+    limit = {"AIRFLOW_ECS_WORKER_AGENT_STOP_TIMEOUT_SECONDS": "15"}
+    with Worker(stage, "default", wait_seconds=1, environment=limit) as worker:
+        worker.ready()
+        stage.send((1, 600.0, "default"))
+        wait_until(lambda: stage.runs()[1] == 1, "the task to begin", deadline_seconds=30)
+        worker.terminate()
+        worker.ended()
+        assert "almost over" in worker.text()
+    assert not stage.ended()
+    wait_until(lambda: stage.counts("default") == (1, 0), "the message to be visible", deadline_seconds=30)

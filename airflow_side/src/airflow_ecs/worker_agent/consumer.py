@@ -57,6 +57,7 @@ class AgentConsumer(Consumer):  # type: ignore[misc]  # celery has no types
         self._starting: deque[tuple[Any, Arrival]] = deque(maxlen=_KNOWN_STARTS)
         self._beat_at = float("-inf")
         self._server: Server | None = None
+        self._has_interrupted = False
         self.on_task_message.add(self._on_task_message)
         signals.worker_shutting_down.connect(self._on_shutting_down, weak=False)
 

@@ -51,6 +51,8 @@ class EcsAgent:
         A protection that somebody else asked for counts as well.
         """
         answer = self._put({"ProtectionEnabled": True, "ExpiresInMinutes": self._minutes})
+        if isinstance(answer, Removed):
+            return Denied("ECS took the request, and says that the task is not protected")
         if isinstance(answer, Denied):
             if answer.why.startswith(_NO_SERVICE) and self._is_standalone():
                 return NotApplicable(answer.why)
@@ -77,7 +79,14 @@ class EcsAgent:
     def _ask(request: urllib.request.Request) -> Answer:
         try:
             return _understand(_read(request))
-        except (OSError, http.client.HTTPException, ValueError) as err:
+        except (
+            OSError,
+            http.client.HTTPException,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+        ) as err:
             return Unreachable(f"{request.full_url}: {type(err).__name__}: {err}")
 
 

@@ -1,9 +1,9 @@
 """How many messages to ask SQS for, from which queue, and what to do with those that come. No I/O.
 
 Kombu asks each queue for as many messages as there are free slots, so a worker of many queues hoards what it
-cannot begin; it asks a queue twice at a time, once its consumer was cancelled and came back; and it does not
-ask again after a failed poll. Here a queue has at most one poll open, all open polls together ask for no more
-messages than can begin, and each way a poll can end leads to the next one.
+cannot begin; it asks a queue twice at a time, once its consumer was cancelled and came back; and one poll
+that SQS answers with an error ends the worker. Here a queue has at most one poll open, all open polls together
+ask for no more messages than can begin, and each way a poll can end leads to the next one.
 """
 
 from __future__ import annotations
