@@ -108,7 +108,15 @@ class LocalEcs:
             cpu="256",
             memory="512",
             containerDefinitions=[
-                {"name": "worker", "image": "airflow", "stopTimeout": stop_timeout_seconds}
+                {
+                    "name": "worker",
+                    "image": "airflow",
+                    "stopTimeout": stop_timeout_seconds,
+                    "environment": [
+                        {"name": "DUMB_INIT_SETSID", "value": "0"},
+                        {"name": "AIRFLOW__CELERY__WORKER_CONCURRENCY", "value": "2"},
+                    ],
+                }
             ],
         )
         self.client.create_service(
@@ -130,7 +138,7 @@ class LocalEcs:
 
 
 @pytest.fixture
-def local_ecs(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalEcs]:
+def local_ecs(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[LocalEcs]:
     """A fresh ECS with one cluster; every AWS SDK in this process, and in its children, uses it for ECS."""
     engine = Engine(runtime=VirtualRuntime(), clock=SystemClock(), dice=random.Random(7))  # noqa: S311
     with served(Api(engine)) as url:
@@ -142,6 +150,9 @@ def local_ecs(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalEcs]:
             "AWS_ENDPOINT_URL_ECS": url,
         }.items():
             monkeypatch.setenv(name, value)
+        if "aws" not in request.fixturenames:
+            # It refuses what it does not know: nobody leaves the machine.
+            monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         client = boto3.Session().client("ecs")
         client.create_cluster(clusterName="main")
         yield LocalEcs(url=url, client=client)

@@ -203,7 +203,7 @@ def test_a_wrong_database_password_is_refused_and_shown_nowhere(
 
     done = run_sidecar("worker_scaler", verb, settings=given)
 
-    said = '"event": "fatal"' if verb == "run" else "PROBLEM"
+    said = '"event": "fatal"' if verb == "run" else "PROBLEM  source database"
     assert_refused(done, said, "The database refused the login")
     assert "hunter22" not in done.out + done.err
 
@@ -217,8 +217,8 @@ def test_check_is_content_with_a_good_environment(
     done = run_sidecar("worker_scaler", "check", settings=settings(airflow_database, local_ecs.service(1)))
 
     assert done.code == 0, done.out + done.err
-    assert len(done.out.splitlines()) == 3
-    assert all(line.startswith("ok") for line in done.out.splitlines())
+    assert "PROBLEM" not in done.out
+    assert len([line for line in done.out.splitlines() if line.startswith("ok")]) >= 6
 
 
 def test_check_names_a_service_that_application_auto_scaling_owns(

@@ -12,6 +12,7 @@ from sidecar.loop import Pace
 from sidecar.secrets import Secret
 from worker_scaler.agents import DryRunAgents, HttpAgents
 from worker_scaler.budget import Budget
+from worker_scaler.checks.service import ServiceCheck
 from worker_scaler.commands import GRANT_SQL, TRACE
 from worker_scaler.cycle import Cycle
 from worker_scaler.doctor import Doctor
@@ -19,19 +20,27 @@ from worker_scaler.dry_run import DryRunServices
 from worker_scaler.ecs import EcsServices
 from worker_scaler.events import Events
 from worker_scaler.explain import Explanations
-from worker_scaler.explain_command import EXPLAIN
 from worker_scaler.forecaster import Forecaster
 from worker_scaler.lease import FencedAgents, FencedServices
 from worker_scaler.one_writer import OneWriter
+from worker_scaler.owners import ScalableTargets, UnownedServices
 from worker_scaler.pause import PauseSwitch
 from worker_scaler.reading_past import beside
 from worker_scaler.settings import WorkerScalerSettings
 from worker_scaler.simulate import command as simulate
-from worker_scaler.sources.build import crosscheck_of, forecaster_of, lease_of, source_of
+from worker_scaler.sources.build import (
+    crosscheck_of,
+    database_of,
+    forecaster_of,
+    lease_of,
+    queues_of,
+    source_of,
+)
 from worker_scaler.sources.events import SourceEvents
 
 # ECS answers in well under a second; a tick that waits longer is worth less than the next one.
 _READ_TIMEOUT_SECONDS = 5.0
+_OWNER_READ_TIMEOUT_SECONDS = 2.0  # without a route to Application Auto Scaling no tick shall wait long
 _TICK_DEADLINE_SECONDS = 60.0
 
 
@@ -42,7 +51,11 @@ class WorkerScaler:
         fleets = [settings.fleet(given) for given in settings.fleets]
         config = runtime.aws.config(read_timeout_seconds=_READ_TIMEOUT_SECONDS)
         budget = Budget(runtime.clock)
-        services = EcsServices(runtime.aws.session.client("ecs", config=config), budget)
+        client = runtime.aws.session.client("ecs", config=config)
+        services = EcsServices(client, budget)
+        hasty = runtime.aws.config(read_timeout_seconds=_OWNER_READ_TIMEOUT_SECONDS, attempts=1)
+        targets = ScalableTargets(runtime.aws.session.client("application-autoscaling", config=hasty))
+        unowned = UnownedServices(services, targets, runtime.clock)
         events = Events(runtime.telemetry, (fleet.name for fleet in fleets))
         source_events = SourceEvents(runtime.telemetry)
         source = source_of(settings, runtime, source_events)
@@ -56,8 +69,16 @@ class WorkerScaler:
         self._events = events
         self._forecaster: Forecaster | None = forecaster_of(settings, runtime)
         self._interval_seconds = settings.interval_seconds
-        self._doctor = Doctor(fleets=fleets, services=services, source=source, aws=runtime.aws)
-        fence = FencedServices(DryRunServices(services, runtime.clock) if dry_run else services, self._lease)
+        self._doctor = Doctor(
+            settings=settings,
+            fleets=fleets,
+            services=ServiceCheck(services, client, targets),
+            source=source,
+            database=database_of(settings, runtime) if settings.has_database else None,
+            lease=self._lease,
+            queues=queues_of(settings, runtime),
+        )
+        fence = FencedServices(DryRunServices(unowned, runtime.clock) if dry_run else unowned, self._lease)
         cycle = Cycle(
             fleets=fleets,
             services=fence,

@@ -12,8 +12,11 @@ from worker_scaler.dynamodb_lease import DynamoDbLease
 from worker_scaler.forecaster import Forecaster
 from worker_scaler.iam_login import IamLogin
 from worker_scaler.lease import Lease, NoLease
+from worker_scaler.sources.command import CommandSource
 from worker_scaler.sources.database import DatabaseSource
 from worker_scaler.sources.history import DatabaseHistory
+from worker_scaler.sources.rest import RestSource
+from worker_scaler.sources.rest_client import RestClient
 from worker_scaler.sources.sqs import CrossCheck, SqsQueues
 
 if TYPE_CHECKING:
@@ -37,6 +40,20 @@ def database_of(settings: WorkerScalerSettings, runtime: Runtime, *, name: str =
 
 def source_of(settings: WorkerScalerSettings, runtime: Runtime, events: SourceEvents) -> Source:
     """Return where the queue depth is read."""
+    if settings.source == "command":
+        return CommandSource(
+            settings.command or "",
+            timeout_seconds=settings.command_timeout_seconds,
+            environ=runtime.environ,
+        )
+    if settings.source == "rest":
+        events.blind_spots(["callbacks and connection tests: they are not in Airflow's REST API"])
+        return RestSource(
+            _api_of(settings, runtime),
+            queues=(queue for fleet in settings.fleets for queue in fleet.queues),
+            meaning=settings.meaning(),
+            clock=runtime.clock,
+        )
     return DatabaseSource(
         database_of(settings, runtime),
         statement_timeout_seconds=settings.statement_timeout_seconds,
@@ -53,6 +70,17 @@ def forecaster_of(settings: WorkerScalerSettings, runtime: Runtime) -> Forecaste
         return None
     history = DatabaseHistory(database_of(settings, runtime), days=settings.history_days)
     return Forecaster(history, tick=timedelta(seconds=settings.interval_seconds))
+
+
+def _api_of(settings: WorkerScalerSettings, runtime: Runtime) -> RestClient:
+    literal = settings.api_password.get_secret_value() if settings.api_password else None
+    return RestClient(
+        settings.api_url or "",
+        username=settings.api_username or "",
+        password=runtime.secret(literal=literal, secret_id=settings.api_password_secret_id),
+        timeout_seconds=settings.api_timeout_seconds,
+        clock=runtime.clock,
+    )
 
 
 def queues_of(settings: WorkerScalerSettings, runtime: Runtime) -> SqsQueues | None:

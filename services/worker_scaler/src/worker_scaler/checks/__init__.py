@@ -1,0 +1,1 @@
+"""What ``worker-scaler check`` looks at, one module per subject."""
