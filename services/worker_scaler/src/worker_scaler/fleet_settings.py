@@ -96,9 +96,9 @@ class ForesightSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     prescale: bool = True
-    lead_quantile: float = Field(default=0.9, gt=0, lt=1)
+    lead_quantile: float = Field(default=0.5, gt=0, lt=1)
     order: bool = True
-    drain_seconds: float = Field(default=60.0, ge=0)
+    drain_seconds: float = Field(default=40.0, ge=0)
     prescale_drain_seconds: float = Field(default=10.0, ge=0)
 
     def foresight(self) -> Foresight:
@@ -129,7 +129,7 @@ class FleetSettings(BaseModel):
     sqs_queue_urls: dict[str, str] = Field(default_factory=dict)
     agent_port: int | None = Field(default=None, ge=1, le=65535)
     pack: bool = True
-    pack_headroom_tasks: int = Field(default=0, ge=0)
+    pack_headroom_tasks: int = Field(default=16, ge=0)
     foresee: ForesightSettings | None = ForesightSettings()
     max_step_out: int | None = Field(default=None, gt=0)
     max_step_in: int | None = Field(default=None, gt=0)

@@ -85,4 +85,6 @@ def _tasks(sighting: Sighting, depth: QueueDepth) -> tuple[dict[str, int], list[
 
 
 def _is_old_enough(fleet: Fleet, worker: Worker, *, now: datetime) -> bool:
-    return worker.started_at is not None and now - worker.started_at >= fleet.minimum_age
+    # Since its creation: Fargate's first minute is billed from the pull of the image, not from RUNNING.
+    since = worker.created_at or worker.started_at
+    return worker.started_at is not None and since is not None and now - since >= fleet.minimum_age

@@ -30,7 +30,7 @@ class WorkerScalerSettings(SourceSettings):
             "JSON list of the services to steer: `name`, `cluster`, `service`, `policy` (`queue`, `floor` or "
             "`schedule`), `queues`, `tasks_per_worker` (16), `min_workers` (0), `max_workers`, "
             "`scale_in_window_seconds` (60), `sqs_queue_urls` (queue to URL), `agent_port` (none; 9465 with "
-            "worker agents), `pack` (true), `pack_headroom_tasks` (0), `max_step_out`, "
+            "worker agents), `pack` (true), `pack_headroom_tasks` (16), `max_step_out`, "
             "`max_step_in`, `foresee` (what is predicted from history: `prescale`, `lead_quantile`, `order`, "
             "`drain_seconds`, `prescale_drain_seconds`; null predicts nothing), "
             "`start_timeout_seconds` (600), `freezes` (list of `cron`, `time_zone`, "

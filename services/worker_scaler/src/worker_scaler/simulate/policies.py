@@ -54,6 +54,11 @@ def scaler_policies(terms: Terms, *, max_workers: int) -> tuple[Policy, ...]:
         ),
         _of("no_packing", "surplus workers are cordoned only to be released", replace(fleet, packing=None)),
         _of(
+            "prescale_early",
+            "known cron runs are waited for with slow starts in mind (p90)",
+            replace(fleet, foresight=replace(foresight, lead_quantile=0.9)),
+        ),
+        _of(
             "no_prescaling",
             "known cron runs are not waited for",
             replace(fleet, foresight=replace(foresight, prescale=False)),

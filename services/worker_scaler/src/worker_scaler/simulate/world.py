@@ -151,6 +151,7 @@ class World:
         heapq.heappush(self._events, (moment, self._sequence, kind, subject))
 
     def _tick(self, _: None) -> None:
+        self.service.settle(self.now)  # for the protections that have lapsed
         if self._controller is not None:
             self._controller.tick(self)
         self.service.forget(self.now - STOPPED_KEPT_SECONDS)
