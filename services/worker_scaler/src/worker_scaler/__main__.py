@@ -20,6 +20,7 @@ from worker_scaler.dry_run import DryRunServices
 from worker_scaler.ecs import EcsServices
 from worker_scaler.events import Events
 from worker_scaler.explain import Explanations
+from worker_scaler.explain_command import EXPLAIN
 from worker_scaler.forecaster import Forecaster
 from worker_scaler.lease import FencedAgents, FencedServices
 from worker_scaler.one_writer import OneWriter
@@ -138,7 +139,7 @@ SIDECAR = Sidecar(
     summary="Sets the desired count of Celery-worker ECS services from Airflow's queue depth.",
     settings=WorkerScalerSettings,
     wire=WorkerScaler,
-    commands=(GRANT_SQL, TRACE, simulate.COMMAND),
+    commands=(EXPLAIN, GRANT_SQL, TRACE, simulate.COMMAND),
     can_dry_run=True,
 )
 
