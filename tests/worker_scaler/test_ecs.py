@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sidecar.aws import Aws
+from sidecar.clock import SystemClock
 from sidecar.errors import ConfigError, Transient
 from sidecar.testing.waiting import wait_until
+from worker_scaler.budget import Budget
 from worker_scaler.ecs import EcsServices
 from worker_scaler.model import Fleet, Phase, Sighting
 from worker_scaler.ports import Services
@@ -187,3 +190,71 @@ def test_a_deleted_service_is_a_wrong_setting(local_ecs: LocalEcs) -> None:
 
     with pytest.raises(ConfigError, match="no active ECS service"):
         adapter().look(policy)
+
+
+# ---------------------------------------------------------------- few requests
+
+
+def test_a_running_worker_is_described_once_and_a_stopped_one_once(local_ecs: LocalEcs) -> None:
+    spent = Budget(SystemClock())
+    aws = Aws(service="worker-scaler", version="0")
+    services = EcsServices(aws.session.client("ecs", config=aws.config(attempts=1)), spent)
+    policy = local_ecs.service(3)
+    running(services, policy, 3)
+    look_at(services, policy)
+    before = dict(spent.spent)
+
+    for _ in range(3):
+        look_at(services, policy)
+
+    made = {action: count - before[action] for action, count in spent.spent.items() if count > before[action]}
+    assert made == {"DescribeServices": 3, "ListTasks": 3, "GetTaskProtection": 3}
+
+
+def test_services_of_one_cluster_are_seen_in_one_list_and_strangers_are_left_out(local_ecs: LocalEcs) -> None:
+    services = adapter()
+    first = replace(local_ecs.service(2), name="first")
+    second = replace(local_ecs.service(1), name="second")
+    stranger = local_ecs.service(1)
+    local_ecs.client.run_task(cluster="main", taskDefinition=stranger.service)
+
+    def both() -> bool:
+        seen = services.look_all([first, second])
+        found = [seen["first"], seen["second"]]
+        return [len(one.present) for one in found if isinstance(one, Sighting)] == [2, 1]
+
+    wait_until(both, "each service's own workers")
+    local_ecs.client.update_service(cluster="main", service=first.service, desiredCount=1)
+    wait_until(
+        lambda: (
+            isinstance(seen := services.look_all([first, second])["first"], Sighting)
+            and (len(seen.present), seen.count(Phase.STOPPED)) == (1, 1)
+        ),
+        "the stopped worker of its own service",
+    )
+
+
+def test_a_task_of_a_shared_list_that_nobody_can_describe_is_unknown_to_its_own_service(
+    local_ecs: LocalEcs,
+) -> None:
+    first = replace(local_ecs.service(2), name="first")
+    second = replace(local_ecs.service(2), name="second")
+    services = adapter()
+    running(services, first, 2)
+    running(services, second, 2)
+    local_ecs.fault(action="DescribeTasks", kind="partial", count=1)
+
+    seen = adapter().look_all([first, second])
+
+    unknown = [one.count(Phase.UNKNOWN) for one in seen.values() if isinstance(one, Sighting)]
+    present = [len(one.present) for one in seen.values() if isinstance(one, Sighting)]
+    assert present == [2, 2]
+    assert sum(unknown) == 2
+
+
+def test_one_absent_service_does_not_hide_the_others_of_its_cluster(local_ecs: LocalEcs) -> None:
+    good = local_ecs.service(1)
+    seen = adapter().look_all([good, fleet(name="gone", cluster="main", service="nobody")])
+
+    assert isinstance(seen[good.name], Sighting)
+    assert isinstance(seen["gone"], ConfigError)

@@ -111,6 +111,11 @@ class ClusterTasks:
         self, services: AbstractSet[str], listed: Mapping[str, str], ended: Mapping[str, str] | None
     ) -> dict[str, str]:
         """Learn what may have changed; return whom the listed tasks belong to."""
+        gone = [
+            arn for arn, known in self._known.items() if known.service not in services and arn not in listed
+        ]
+        for arn in gone:  # another service's: nobody asks how it ended
+            del self._known[arn]
         running = {arn for arn in listed if self._phase_of(arn) is Phase.RUNNING}
         left = [
             arn
