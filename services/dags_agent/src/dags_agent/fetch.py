@@ -20,6 +20,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TypeVar
 
+from dags_agent.build import Directories
 from dags_agent.errors import SourceChanged
 from dags_agent.listing import SourceObject
 from dags_agent.newfile import NewFile, NotBefore, write_new
@@ -86,14 +87,20 @@ class Fetcher:
         self._rng = rng
 
     async def fetch(
-        self, objects: Sequence[SourceObject], root: Path, *, mtime_seconds: int
+        self,
+        objects: Sequence[SourceObject],
+        root: Path,
+        *,
+        mtime_seconds: int,
+        directories: Directories | None = None,
     ) -> dict[str, Fetched]:
-        """Write each object to its path below ``root``, whose directories exist.
+        """Write each object to its path below ``root``.
 
         Args:
             objects: what to fetch.
             root: of the tree.
             mtime_seconds: no file's modification time is before it.
+            directories: of ``root``, made meanwhile; None when they are there.
 
         Returns:
             What was fetched, by path.
@@ -108,8 +115,13 @@ class Fetcher:
         not_before = NotBefore(second=mtime_seconds)
         room = asyncio.Semaphore(self._concurrency)
 
+        async def ready(item: SourceObject) -> None:
+            if directories is not None:
+                await directories.ready(item.path.rpartition("/")[0])
+
         async def write(item: SourceObject, received: _Received) -> None:
             try:
+                await ready(item)
                 mtime = await in_thread(
                     self._threads, write_new, root / item.path, received.content, not_before
                 )
@@ -125,6 +137,7 @@ class Fetcher:
         async def work(group: asyncio.TaskGroup) -> None:
             for item in queue:
                 if item.size_bytes > _SMALL_BYTES:
+                    await ready(item)
                     done[item.path] = await self._stream(item, root / item.path, not_before)
                     continue
                 received = await self._receive(item)
@@ -133,6 +146,8 @@ class Fetcher:
 
         try:
             async with asyncio.TaskGroup() as group:
+                if directories is not None:
+                    directories.begin(group)
                 for _ in range(min(self._concurrency, len(objects))):
                     group.create_task(work(group))
         except BaseExceptionGroup as errors:

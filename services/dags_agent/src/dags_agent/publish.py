@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dags_agent import gate
-from dags_agent.build import in_parallel, make_directories, share
+from dags_agent.build import Directories, in_parallel, share
 from dags_agent.errors import Fenced
 from dags_agent.fetch import Fetched, Fetcher
 from dags_agent.layout import Layout
@@ -54,6 +54,7 @@ class _Build:
     unlinkable: list[SourceObject] = field(default_factory=list)
     fetched: dict[str, Fetched] = field(default_factory=dict)
     mtime_seconds: int = 0
+    directories: tuple[str, ...] = ()
 
 
 class Publisher:
@@ -129,9 +130,8 @@ class Publisher:
         match step:
             case MakeDirectories():
                 self._build = _Build()
-                tree = self._tree(step.release_id)
-                directories = (tree, *(tree / name for name in step.directories))
-                await make_directories(self._threads, self._make_directory, directories)
+                await self._in_thread(self._make_directory, self._tree(step.release_id))
+                self._build.directories = step.directories
             case LinkFiles():
                 await self._link(step)
             case FetchFiles():
@@ -168,19 +168,26 @@ class Publisher:
 
     async def _link(self, step: LinkFiles) -> None:
         old, new = self._layout.release(step.predecessor), self._tree(step.release_id)
-        shared = await share(self._threads, old, new, step.files)
+        shared = await share(self._threads, old, new, step.files, self._directories(new))
         for file in step.files:
             if shared[file.path]:
                 self._build.linked[file.path] = file
             else:
                 self._build.unlinkable.append(_as_object(file))
 
+    def _directories(self, tree: Path) -> Directories:
+        """Return those that are still to be made: the first step that puts files into them makes them."""
+        names, self._build.directories = self._build.directories, ()
+        return Directories(self._threads, self._make_directory, tree, names)
+
     async def _fetch(self, step: FetchFiles) -> None:
         self._build.mtime_seconds = step.mtime_seconds
+        tree = self._tree(step.release_id)
         self._build.fetched = await self._fetcher.fetch(
             (*step.objects, *self._build.unlinkable),
-            self._tree(step.release_id),
+            tree,
             mtime_seconds=step.mtime_seconds,
+            directories=self._directories(tree),
         )
         if self._owner is not None:
             paths = [self._tree(step.release_id) / path for path in self._build.fetched]
