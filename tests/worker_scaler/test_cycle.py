@@ -128,6 +128,29 @@ async def test_nothing_is_unprotected_after_a_failed_step() -> None:
     assert world.workers[idle].is_protected(world.now)
 
 
+async def test_a_worker_whose_protection_ecs_did_not_take_off_is_not_let_go() -> None:
+    bench = Bench(World(2))
+    bench.world.start(protected=True)
+    stubborn = bench.world.start(protected=True)
+
+    def unprotect(fleet: Fleet, arns: Sequence[str]) -> tuple[Refusal, ...]:
+        for one in arns:
+            if one != stubborn:
+                bench.world.do(Unprotect(arns=(one,)))
+        return (Refusal(arn=stubborn, reason="MISSING"),) if stubborn in arns else ()
+
+    bench.services.unprotect = unprotect  # type: ignore[method-assign]  # an ECS that fails for one of two
+    for _ in range(4):
+        await bench.tick()
+        assert bench.world.protected <= bench.world.desired
+
+    assert list(bench.world.workers) == [stubborn]
+    assert bench.world.desired == 1
+    refusals = bench.metric("protection_refusals_total")
+    assert refusals is not None
+    assert refusals >= 1
+
+
 async def test_a_fleet_that_fails_does_not_hold_up_the_other() -> None:
     good, bad = World(), World()
     good.queued = 2
@@ -291,4 +314,5 @@ async def test_the_names_of_all_metrics() -> None:
         "tasks_on_dead_workers",
         "unmatched_hosts",
         "worker_deaths",
+        "writer",
     }
