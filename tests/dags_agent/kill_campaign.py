@@ -155,9 +155,8 @@ class Campaign:
         assert not [*own.glob("building/*"), *own.glob("trash/*"), *own.glob("link-*"), *own.glob(".tmp-*")]
         if self.publish == "in_place":
             found = tree(self.target)
-            assert {
-                path: text for path, text in found.items() if not path.startswith(".dags-agent")
-            } == wanted
+            readers = {path: text for path, text in found.items() if not path.startswith(".dags-agent")}
+            assert readers == wanted, sorted(readers.items() ^ wanted.items())
         else:
             assert tree(self.target / "current") == wanted
             assert len(list((self.target / "releases").glob("*/"))) <= 3

@@ -235,7 +235,9 @@ class InPlaceMode:
         note = note_of(manifest, at=self._runtime.clock.now(), changed=len(changed), deleted=len(deleted))
         tree.sync({*changed, *deleted})
         write_atomic(self._manifest_path, manifest.to_json())
-        write_atomic(self._layout.target / NOTE, note.to_json())
+        beside = self._layout.own / "note.json"  # nothing half-written in the readers' own directory
+        write_atomic(beside, note.to_json())
+        beside.replace(self._layout.target / NOTE)
         self._journal_path.unlink(missing_ok=True)
         self._trusted = manifest.release_id
 
