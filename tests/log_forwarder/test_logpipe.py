@@ -77,8 +77,8 @@ def test_signals_reach_the_program_and_its_last_words_are_kept(
 ) -> None:
     program = (
         "import os, signal, sys\n"
-        f"signal.signal({int(number)}, lambda *_: (print('last words', flush=True), os._exit(5)))\n"
-        "print('ready', flush=True)\n"
+        f"signal.signal({int(number)}, lambda *_: (os.write(1, b'last words\\n'), os._exit(5)))\n"
+        "os.write(1, b'ready\\n')\n"
         "while True: signal.pause()\n"
     )
     process = start(tmp_path, sys.executable, "-c", program)

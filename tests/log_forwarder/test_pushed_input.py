@@ -37,7 +37,7 @@ def test_lines_of_one_container_are_one_source_with_its_identity(tmp_path: Path)
         assert chunk.origin.path == "forward:web-firelens-0123:stdout"
         assert chunk.origin.about["container_name"] == "web"
         assert chunk.origin.about["tag"] == "web-firelens-0123"
-        assert chunk.origin.about["stream"] == "stdout"
+        assert chunk.origin.about["output"] == "stdout"
         assert len(str(chunk.origin.about["container_id"])) == 64
 
 

@@ -20,7 +20,7 @@ from log_forwarder.spool.keys import StreamKey
 _ABOUT = {
     b"container_name": "container_name",
     b"container_id": "container_id",
-    b"source": "stream",
+    b"source": "output",
     b"ecs_cluster": "ecs_cluster",
     b"ecs_task_arn": "ecs_task_arn",
     b"ecs_task_definition": "ecs_task_definition",
@@ -109,8 +109,8 @@ def _spell(tag: bytes, known: dict[Any, Any]) -> StreamKey:
             value = known[name]
             text = _text(value) if isinstance(value, bytes) else str(value)
             about.append((spelled, text.removeprefix("/") if name == b"container_name" else text))
-    stream = dict(about).get("stream")
-    return StreamKey("forward", f"forward:{_text(tag)}" + (f":{stream}" if stream else ""), tuple(about))
+    output = dict(about).get("output")
+    return StreamKey("forward", f"forward:{_text(tag)}" + (f":{output}" if output else ""), tuple(about))
 
 
 def _take_part(record: dict[Any, Any]) -> Part:

@@ -205,6 +205,6 @@ def _key(facts: Container, stream: Name) -> StreamKey:
         ("container_id", facts.id),
         ("image", facts.image),
         ("service", facts.service),
-        ("stream", stream),
+        ("output", stream),
     ]
     return StreamKey("docker", f"docker:{facts.name}:{stream}", tuple(pair for pair in about if pair[1]))

@@ -82,7 +82,7 @@ class DockerMarks:
         names = dict(about)
         mark = Mark(*json.loads(spelled))
         for stream in _STREAMS:
-            if names["stream"] == stream:
+            if names["output"] == stream:
                 known = self._marks[names["container_id"]]
                 known[stream] = max(known.get(stream, mark), mark)
 
