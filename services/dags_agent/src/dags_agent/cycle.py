@@ -233,6 +233,7 @@ class Cycle:
                 previous=published.previous,
                 downloaded_objects=published.downloaded_objects,
                 downloaded_bytes=published.downloaded_bytes,
+                fetch_seconds=published.fetch_seconds,
                 at=self._runtime.clock.now(),
                 duration_seconds=self._runtime.clock.monotonic() - began,
             )

@@ -17,6 +17,7 @@ from dags_agent.errors import (
     TargetFault,
 )
 from dags_agent.listing import Listing, Skipped
+from dags_agent.manifest import published_at
 from dags_agent.ownership import Owner
 from dags_agent.plan import Delta, Target
 from dags_agent.state import Hold
@@ -66,6 +67,9 @@ class Events:
         self._list_seconds = telemetry.gauge("listing_seconds", "How long the last complete listing took")
         self._publish_seconds = telemetry.gauge(
             "publish_seconds", "How long the last publish took, from the end of its listing"
+        )
+        self._fetch_seconds = telemetry.gauge(
+            "fetch_seconds", "How long the downloads of the last publish took"
         )
         self._lag = telemetry.histogram(
             "publish_lag_seconds",
@@ -137,6 +141,7 @@ class Events:
         self._refused_file.clear()
         self._release.clear()
         self._release.labels(release_id).set(1)
+        self._published_at.set(published_at(release_id).timestamp())
         self._log.debug("unchanged", release=release_id, files=len(listing.objects))
 
     def held(self, hold: Hold) -> None:
@@ -189,16 +194,17 @@ class Events:
         previous: str | None,
         downloaded_objects: int,
         downloaded_bytes: int,
+        fetch_seconds: float,
         at: datetime,
         duration_seconds: float,
     ) -> None:
         """A new release is live."""
         self._published.inc()
-        self._published_at.set(at.timestamp())
         self._downloaded_objects.inc(downloaded_objects)
         self._downloaded_bytes.inc(downloaded_bytes)
         self._deleted.inc(len(delta.deleted))
         self._publish_seconds.set(duration_seconds)
+        self._fetch_seconds.set(fetch_seconds)
         for outcome, files in zip(_OUTCOMES, (delta.unchanged, delta.changed, delta.deleted), strict=True):
             self._files.labels(outcome).inc(len(files))
         newest = max((item.last_modified for item in delta.changed), default=None)

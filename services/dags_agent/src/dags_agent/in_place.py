@@ -137,7 +137,9 @@ class InPlaceMode:
         release_id = new_release_id(self._publish_second(target), listing.fingerprint)
         staged = self._layout.building / release_id
         try:
+            began = self._runtime.clock.monotonic()
             fetched = await self._stage(order, delta, staged)
+            fetch_seconds = self._runtime.clock.monotonic() - began
             manifest = self._new_manifest(release_id, order, listing, delta, fetched)
             await in_thread(self._threads, self._switch, order, manifest, delta, staged)
         finally:
@@ -148,6 +150,7 @@ class InPlaceMode:
             previous=target.live,
             downloaded_objects=len(fetched),
             downloaded_bytes=sum(file.size_bytes for file in fetched.values()),
+            fetch_seconds=fetch_seconds,
         )
 
     def _manifest(self) -> Manifest | None:

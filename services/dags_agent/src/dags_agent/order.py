@@ -47,6 +47,7 @@ class Published:
     previous: str | None = None
     downloaded_objects: int = 0
     downloaded_bytes: int = 0
+    fetch_seconds: float = 0.0
 
 
 class Mode(Protocol):

@@ -89,6 +89,7 @@ class Publisher:
         self._fence = fence
         self._gate_timeout_seconds = gate_timeout_seconds
         self._retired = 0
+        self._fetch_seconds = 0.0
         self._build = _Build()
         self._leftovers_removed = 0
         self._not_removed: dict[Path, OSError] = {}
@@ -117,6 +118,11 @@ class Publisher:
     def downloaded_bytes(self) -> int:
         """How many bytes this pass downloaded."""
         return sum(fetched.size_bytes for fetched in self._build.fetched.values())
+
+    @property
+    def fetch_seconds(self) -> float:
+        """How long the downloads of this pass took."""
+        return self._fetch_seconds
 
     async def apply(self, step: Step) -> None:
         """Do one step.
@@ -181,6 +187,7 @@ class Publisher:
         return Directories(self._threads, self._make_directory, tree, names)
 
     async def _fetch(self, step: FetchFiles) -> None:
+        began = self._clock.monotonic()
         self._build.mtime_seconds = step.mtime_seconds
         tree = self._tree(step.release_id)
         self._build.fetched = await self._fetcher.fetch(
@@ -189,6 +196,7 @@ class Publisher:
             mtime_seconds=step.mtime_seconds,
             directories=self._directories(tree),
         )
+        self._fetch_seconds = self._clock.monotonic() - began
         if self._owner is not None:
             paths = [self._tree(step.release_id) / path for path in self._build.fetched]
             await in_parallel(self._threads, self._owner.take, paths)

@@ -110,6 +110,7 @@ class ReleaseMode:
             previous=target.live,
             downloaded_objects=publisher.downloaded_objects,
             downloaded_bytes=publisher.downloaded_bytes,
+            fetch_seconds=publisher.fetch_seconds,
         )
 
     def _observe_again(self) -> Target:
