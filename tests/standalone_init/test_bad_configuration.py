@@ -31,7 +31,7 @@ def test_a_misspelled_variable_is_named_with_its_neighbour(standalone_init: Run)
     assert "did you mean STANDALONE_INIT_REPORT?" in the_line(done)
 
 
-@pytest.mark.parametrize("name", ["SNAPSHOT", "STOP_SERVICES", "SECRETS"])
+@pytest.mark.parametrize("name", ["SNAPSHOT", "STOP_SERVICES"])
 def test_what_is_not_built_is_refused_not_ignored(standalone_init: Run, name: str) -> None:
     done = standalone_init("apply", **{f"STANDALONE_INIT_{name}": "something"})
 

@@ -124,6 +124,32 @@ def test_a_wrong_fernet_key_stops_before_any_write(
     assert rows(database, "SELECT slots FROM slot_pool WHERE pool = 'heavy'") == [(4,)]
 
 
+def test_the_fernet_key_is_rotated_in_two_phases_and_every_row_is_read_with_the_new_one(
+    call: Callable[..., Finished], database: str, settings: dict[str, str], secret: str
+) -> None:
+    file = Path(settings["STANDALONE_INIT_OBJECTS_FILE"])
+    file.write_text(FILE.format(slots=4, roles="Viewer", secret=secret))
+    old = settings["AIRFLOW__CORE__FERNET_KEY"]
+    name = f"fernet-{uuid.uuid4().hex}"
+    client = boto3.client("secretsmanager")
+    client.create_secret(Name=name, SecretString=old)
+    named = {"STANDALONE_INIT_SECRETS": json.dumps({"fernet_key": name})}
+    assert call("apply", **named).code == 0
+
+    assert call("secrets", "rotate-fernet", **named).code == 0
+    both = client.get_secret_value(SecretId=name)["SecretString"]
+    done = call("secrets", "rotate-fernet", "--finish", **named, AIRFLOW__CORE__FERNET_KEY=both)
+
+    assert done.code == 0, done
+    new = client.get_secret_value(SecretId=name)["SecretString"]
+    assert new == both.split(",")[0] != old
+    for (token,) in rows(database, "SELECT val FROM variable UNION SELECT password FROM connection"):
+        assert Fernet(new).decrypt(str(token)).decode() == SECRET
+    after = call("sync", **named, AIRFLOW__CORE__FERNET_KEY=new)
+    assert "nothing_to_do" in after.out, after
+    assert not any(key in done.out + done.err for key in (old, new))
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [

@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sidecar.errors import ConfigError
@@ -31,12 +31,26 @@ class AirflowCli:
         command: as a person would type it, e.g. ``airflow``.
         python: its interpreter when the command does not name it.
         environ: what it is started with; this product's own variables are taken out.
+        shared: variables that this container lacks and a service would have.
     """
 
-    def __init__(self, *, command: str, python: Path | None, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        *,
+        command: str,
+        python: Path | None,
+        environ: Mapping[str, str],
+        shared: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         self._words = shlex.split(command)
         self._python = python
-        self.environ = {name: value for name, value in environ.items() if not name.startswith(_OWN_PREFIX)}
+        self._environ = {name: value for name, value in environ.items() if not name.startswith(_OWN_PREFIX)}
+        self._shared = shared
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What Airflow's processes are started with."""
+        return {**self._environ, **self._shared()}
 
     def command(self, *arguments: str) -> list[str]:
         """Return the words with which this Airflow is started.
@@ -138,10 +152,10 @@ class AirflowCli:
         Raises:
             ConfigError: it did not answer.
         """
-        environ = dict(self.environ)
+        environ = dict(self._environ)
         if database_url:
             remember(database_url)
-            environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = database_url
+            environ = {**self.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url}
         python = self._python or self._interpreter()
         try:
             done = subprocess.run(  # noqa: S603 - the interpreter that the operator's own command names
@@ -162,7 +176,7 @@ class AirflowCli:
         return done.stdout.rpartition(mark)[2] if mark else done.stdout
 
     def _found(self) -> str:
-        path = shutil.which(self._words[0], path=self.environ.get("PATH")) if self._words else None
+        path = shutil.which(self._words[0], path=self._environ.get("PATH")) if self._words else None
         if path is None:
             raise ConfigError(
                 "There is no Airflow here",
@@ -189,7 +203,7 @@ class AirflowCli:
                 remedy="Set STANDALONE_INIT_AIRFLOW_PYTHON",
             )
         found = shutil.which(
-            words[-1], path=self.environ.get("PATH")
+            words[-1], path=self._environ.get("PATH")
         )  # '#!/usr/bin/env python3' names no path
         return Path(found or words[-1])
 

@@ -38,7 +38,7 @@ class AirflowConfig:
     @property
     def auth_manager(self) -> str:
         """The auth manager's dotted name."""
-        return self._option("core", "auth_manager", _DEFAULT_AUTH_MANAGER)
+        return self.option("core", "auth_manager", _DEFAULT_AUTH_MANAGER)
 
     @property
     def uses_fab(self) -> bool:
@@ -48,7 +48,7 @@ class AirflowConfig:
     @property
     def external_db_managers(self) -> tuple[str, ...]:
         """Dotted names of ``[database] external_db_managers``."""
-        names = self._option("database", "external_db_managers", "").split(",")
+        names = self.option("database", "external_db_managers", "").split(",")
         return tuple(name.strip() for name in names if name.strip())
 
     @property
@@ -59,15 +59,16 @@ class AirflowConfig:
     @property
     def simple_users(self) -> tuple[str, ...]:
         """The user names of ``[core] simple_auth_manager_users``."""
-        entries = self._option("core", "simple_auth_manager_users", _DEFAULT_USERS).split(",")
+        entries = self.option("core", "simple_auth_manager_users", _DEFAULT_USERS).split(",")
         return tuple(entry.split(":")[0].strip() for entry in entries if entry.strip())
 
     @property
     def passwords_file(self) -> Path:
         """Where SimpleAuthManager keeps passwords."""
-        given = self._option("core", "simple_auth_manager_passwords_file", "")
+        given = self.option("core", "simple_auth_manager_passwords_file", "")
         return Path(given) if given else self._home / _DEFAULT_PASSWORDS_FILE
 
-    def _option(self, section: str, name: str, default: str) -> str:
+    def option(self, section: str, name: str, default: str = "") -> str:
+        """Return an option's text; "" when it is not set and has no default here."""
         from_environ = self._environ.get(f"AIRFLOW__{section}__{name}".upper())
         return (from_environ or self._file.get(section, name, fallback="") or default).strip()

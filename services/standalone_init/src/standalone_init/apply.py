@@ -19,15 +19,20 @@ from standalone_init.airflow_cli import AirflowCli
 from standalone_init.database import AirflowDatabase
 from standalone_init.errors import FilesUnusable, MigrationRunning, TryAgain
 from standalone_init.events import Events
+from standalone_init.keys import fernet, rows
+from standalone_init.keys.keyring import Keyring
 from standalone_init.lock import RunLock
+from standalone_init.locking import run_lock
 from standalone_init.migration import Migration, Patience
 from standalone_init.observe import Observer
 from standalone_init.plan import (
+    EnsureSecret,
     MakeDirectory,
     Migrate,
     Observation,
     Step,
     SyncObjects,
+    WriteCanary,
     WritePasswords,
     plan,
 )
@@ -83,6 +88,7 @@ class Apply:
         observer: Observer,
         airflow: AirflowCli,
         database: AirflowDatabase,
+        keyring: Keyring,
         events: Events,
         choose: Choose = everything,
     ) -> None:
@@ -92,6 +98,7 @@ class Apply:
         self._observer = observer
         self._airflow = airflow
         self._database = database
+        self._keyring = keyring
         self._events = events
         self._report = Report(started=runtime.clock.now())
 
@@ -130,7 +137,13 @@ class Apply:
             if self._runtime.dry_run:
                 raise
         with self._database.writer() as connection:
-            lock = self._lock(connection)
+            lock = run_lock(
+                self._settings,
+                self._runtime,
+                database=self._database,
+                connection=connection,
+                tell_waiting=self._events.waiting,
+            )
             with lock.held():
                 # Somebody else may have done it all while we waited.
                 observation, steps = lock.when_quiet(self._look_and_plan)
@@ -187,8 +200,12 @@ class Apply:
     def _perform(self, step: Step, lock: RunLock, connection: psycopg.Connection[Any]) -> None:
         started = self._runtime.clock.monotonic()
         match step:
+            case EnsureSecret(purpose=purpose):
+                self._keyring.ensure(purpose)
             case Migrate():
                 self._migrate(lock)
+            case WriteCanary():
+                rows.write_canary(connection, fernet.canary(self._keyring.fernet_keys()[0]))
             case MakeDirectory(directory=directory):
                 directories.make(directory)
                 directories.probe(directory)
@@ -258,16 +275,6 @@ class Apply:
                 probe=directories.probe,
                 model=self._observer.model if has_migrated else None,
             )
-        )
-
-    def _lock(self, connection: psycopg.Connection[Any]) -> RunLock:
-        return RunLock(
-            connection,
-            open_another=self._database.reader,
-            timeout_seconds=self._settings.lock_timeout_seconds,
-            clock=self._runtime.clock,
-            stop=self._runtime.stop,
-            tell_waiting=self._events.waiting,
         )
 
     def _note_start(self, observation: Observation, steps: Sequence[Step]) -> None:

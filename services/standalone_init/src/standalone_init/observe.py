@@ -11,6 +11,10 @@ from sidecar.errors import ConfigError
 from standalone_init.airflow_cli import AirflowCli
 from standalone_init.airflow_config import AirflowConfig
 from standalone_init.database import AirflowDatabase
+from standalone_init.keys import fernet, rows
+from standalone_init.keys.keyring import Keyring
+from standalone_init.keys.purposes import FERNET_KEY
+from standalone_init.keys.verdict import Verdict
 from standalone_init.lock import between_migrations
 from standalone_init.objects.difference import Change
 from standalone_init.objects.references import References
@@ -33,11 +37,13 @@ class Observer:
         runtime: Runtime,
         airflow: AirflowCli,
         database: AirflowDatabase,
+        keyring: Keyring,
     ) -> None:
         self._settings = settings
         self._runtime = runtime
         self._airflow = airflow
         self._database = database
+        self._keyring = keyring
 
     @cached_property
     def wanted(self) -> Wanted:
@@ -82,14 +88,29 @@ class Observer:
         """Look at everything."""
         goal = self.wanted
         state = self.database_state()
+        verdict, needs_canary = self._fernet(state)
         with_password = passwords.users(Path(goal.admin.passwords_file)) if goal.admin else frozenset[str]()
         return Observation(
             image=self.image,
             database=state,
             directory_modes=directories.modes(goal.directories),
             users_with_password=with_password,
+            absent_secrets=self._keyring.absent(),
+            fernet=verdict,
+            needs_canary=needs_canary,
             object_changes=self._object_changes(state) if goal.has_objects else (),
         )
+
+    def _fernet(self, state: DatabaseState) -> tuple[Verdict, bool]:
+        """Judge this environment's key by what the database holds; and say whether to leave a canary."""
+        keys = self._keyring.fernet_keys()
+        will_have_key = bool(keys) or FERNET_KEY in self._keyring.absent()
+        if state.name not in (StateClass.CURRENT, StateClass.BEHIND, StateClass.PARTIAL):
+            return Verdict.UNPROVEN, will_have_key
+        with self._database.reader() as connection:
+            canary = rows.canary(connection)
+            tokens = [canary] if canary else list(rows.sample(connection))
+        return fernet.judge(keys, tokens), will_have_key and canary is None
 
     def sync(self) -> Sync:
         """Return who compares and changes objects; the whole file and all it refers to was judged before.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from standalone_init.errors import FernetMismatch
+from standalone_init.keys.verdict import Verdict
 from standalone_init.objects.difference import Change
 from standalone_init.refusal import refusal
 from standalone_init.state import DatabaseState, Image, StateClass
@@ -60,6 +62,9 @@ class Observation:
         database: the state of its database.
         directory_modes: permission bits of the wanted directories that exist.
         users_with_password: as the passwords file has them; none when it is absent.
+        absent_secrets: purposes of the shared secrets that are not there yet.
+        fernet: what is known of this environment's Fernet key and the database's rows.
+        needs_canary: whether the key is known and nothing proves it later.
         object_changes: between the objects that are there and the declared ones; None when that cannot be
             known before the migration.
     """
@@ -68,6 +73,9 @@ class Observation:
     database: DatabaseState
     directory_modes: Mapping[str, int] = field(default_factory=dict)
     users_with_password: frozenset[str] = frozenset()
+    absent_secrets: tuple[str, ...] = ()
+    fernet: Verdict = Verdict.UNPROVEN
+    needs_canary: bool = False
     object_changes: tuple[Change, ...] | None = ()
 
 
@@ -124,7 +132,30 @@ class SyncObjects:
         return f"objects: {'; '.join(map(str, self.changes))}"
 
 
-Step = Migrate | MakeDirectory | WritePasswords | SyncObjects
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnsureSecret:
+    """Make one shared secret, unless somebody else just did."""
+
+    purpose: str
+    name: str = "ensure_secret"
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"make the shared secret {self.purpose}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteCanary:
+    """Leave what proves the Fernet key in the database, so that a wrong one is noticed before a write."""
+
+    name: str = "write_canary"
+
+    def __str__(self) -> str:
+        """For people."""
+        return "leave a canary that proves the Fernet key"
+
+
+Step = EnsureSecret | Migrate | MakeDirectory | WritePasswords | WriteCanary | SyncObjects
 
 _NEEDS_MIGRATION = (StateClass.EMPTY, StateClass.BEHIND, StateClass.PARTIAL)
 
@@ -137,11 +168,19 @@ def plan(observation: Observation, wanted: Wanted) -> Sequence[Step]:
 
     Raises:
         DatabaseAhead, DatabaseUnstamped, DatabaseForeign: nothing may be touched.
+        FernetMismatch: nothing may be written with this environment's key.
     """
     refused = refusal(observation.database, observation.image)
     if refused is not None:
         raise refused
-    steps: list[Step] = []
+    if observation.fernet is Verdict.MISMATCH:
+        raise FernetMismatch(
+            "The Fernet key of this environment is not the one of the database",
+            why="the canary, or an encrypted row, cannot be decrypted with it",
+            remedy="Give this task the key that the other services have. A new key is only ever taken by"
+            " 'standalone-init secrets rotate-fernet'. Nothing was changed",
+        )
+    steps: list[Step] = [EnsureSecret(purpose=purpose) for purpose in observation.absent_secrets]
     if observation.database.name in _NEEDS_MIGRATION:
         steps.append(Migrate(state=observation.database))
     steps.extend(
@@ -153,6 +192,8 @@ def plan(observation: Observation, wanted: Wanted) -> Sequence[Step]:
         missing = tuple(user for user in wanted.admin.users if user not in observation.users_with_password)
         if missing:
             steps.append(WritePasswords(admin=wanted.admin, users=missing))
+    if observation.needs_canary:
+        steps.append(WriteCanary())
     if wanted.has_objects and (observation.object_changes is None or observation.object_changes):
         steps.append(SyncObjects(changes=observation.object_changes))
     return steps

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
-from sidecar.settings import SidecarSettings
+from sidecar.settings import FromJson, SidecarSettings, nearest
+from standalone_init.keys.purposes import PURPOSES
 
 _OFF = frozenset({"", "0", "false", "no", "none", "off", "[]", "{}"})
 
@@ -65,6 +66,11 @@ class StandaloneInitSettings(SidecarSettings, env_prefix="STANDALONE_INIT_"):
     files_file: Path | None = Field(
         default=None, description="TOML file with the directories to make: `[[directories]]` `path`, `mode`"
     )
+    secrets: Annotated[dict[str, str], FromJson] = Field(
+        default_factory=dict,
+        description="JSON object of the shared secrets to make once: `fernet_key`, `jwt_secret`,"
+        " `api_secret_key` to the name of a Secrets Manager secret",
+    )
     objects_file: Path | None = Field(
         default=None,
         description="YAML file with users, roles, pools, connections and variables (see docs/how-to)",
@@ -86,9 +92,16 @@ class StandaloneInitSettings(SidecarSettings, env_prefix="STANDALONE_INIT_"):
         default=None, description="Secrets Manager secret with that password, instead of the password"
     )
     report: Path | None = Field(default=None, description="Where to write the JSON report of each run")
-    secrets: NotAvailableYet = Field(default=None, description="Not available yet: refused when set")
     snapshot: NotAvailableYet = Field(default=None, description="Not available yet: refused when set")
     stop_services: NotAvailableYet = Field(default=None, description="Not available yet: refused when set")
+
+    @field_validator("secrets")
+    @classmethod
+    def _purposes_are_known(cls, secrets: dict[str, str]) -> dict[str, str]:
+        unknown = [f"{name!r}{nearest(name, list(PURPOSES))}" for name in secrets if name not in PURPOSES]
+        if unknown:
+            raise ValueError(f"no such purpose {', '.join(unknown)}; there are {', '.join(PURPOSES)}")
+        return secrets
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

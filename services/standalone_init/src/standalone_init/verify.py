@@ -14,6 +14,7 @@ from standalone_init import reading
 from standalone_init.columns import difference
 from standalone_init.database import AirflowDatabase
 from standalone_init.errors import FilesUnusable, NotVerified
+from standalone_init.keys.verdict import Verdict
 from standalone_init.lock import between_migrations
 from standalone_init.plan import Directory, Observation, Wanted
 from standalone_init.state import MAIN_TABLES, StateClass, listed
@@ -57,6 +58,7 @@ def findings(
         )
     for directory in goal.directories:
         yield _directory(directory, observation, probe)
+    yield from _keys(observation)
     if goal.has_objects:
         yield _objects(observation)
     if goal.admin is not None:
@@ -67,6 +69,25 @@ def findings(
             why=f"no password for {', '.join(missing)}" if missing else goal.admin.passwords_file,
             remedy="Run standalone-init apply" if missing else "",
         )
+
+
+def _keys(observation: Observation) -> Iterator[Finding]:
+    for purpose in observation.absent_secrets:
+        yield Finding(
+            what=f"secret {purpose}",
+            verdict="problem",
+            why="it is absent",
+            remedy="Run standalone-init apply",
+        )
+    if observation.fernet is Verdict.MISMATCH:
+        yield Finding(
+            what="fernet key",
+            verdict="problem",
+            why="it does not decrypt what the database holds",
+            remedy="Give this task the key that the other services have",
+        )
+    elif observation.fernet is Verdict.FITS:
+        yield Finding(what="fernet key", verdict="ok", why="it decrypts what the database holds")
 
 
 def _objects(observation: Observation) -> Finding:

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from sidecar.app import Finding, Runtime
 from sidecar.errors import SidecarError
 from standalone_init.airflow_cli import AirflowCli
+from standalone_init.airflow_config import AirflowConfig
 from standalone_init.apply import Apply, Choose, everything
 from standalone_init.database import AirflowDatabase
 from standalone_init.events import Events
+from standalone_init.keys.keyring import Keyring
+from standalone_init.keys.store import Store
 from standalone_init.observe import Observer
 from standalone_init.plan import plan
 from standalone_init.refusal import refusal
@@ -27,6 +30,7 @@ class Parts:
 
     airflow: AirflowCli
     database: AirflowDatabase
+    keyring: Keyring
     observer: Observer
 
 
@@ -49,13 +53,22 @@ def parts(
         rng=runtime.rng,
         tell_unreachable=tell_unreachable,
     )
+    keyring = Keyring(
+        settings.secrets,
+        AirflowConfig(runtime.environ),
+        store=lambda: Store(runtime.aws),
+        read=runtime.aws.read_secret,
+    )
     airflow = AirflowCli(
         command=settings.airflow_command,
         python=settings.airflow_python,
         environ=runtime.environ,
+        shared=keyring.environment,
     )
-    observer = Observer(settings=settings, runtime=runtime, airflow=airflow, database=database)
-    return Parts(airflow=airflow, database=database, observer=observer)
+    observer = Observer(
+        settings=settings, runtime=runtime, airflow=airflow, database=database, keyring=keyring
+    )
+    return Parts(airflow=airflow, database=database, keyring=keyring, observer=observer)
 
 
 def a_run(settings: StandaloneInitSettings, runtime: Runtime, *, choose: Choose = everything) -> Apply:
@@ -68,6 +81,7 @@ def a_run(settings: StandaloneInitSettings, runtime: Runtime, *, choose: Choose 
         observer=built.observer,
         airflow=built.airflow,
         database=built.database,
+        keyring=built.keyring,
         events=events,
         choose=choose,
     )
