@@ -12,7 +12,7 @@ from worker_scaler.decide import decide
 from worker_scaler.decision import Why
 from worker_scaler.losses import Losses
 from worker_scaler.memory import Memory
-from worker_scaler.model import Notice, Phase, Rollout, Sighting, Worker
+from worker_scaler.model import Notice, Phase, QueueDepth, Reading, Rollout, Sighting, Worker
 from worker_scaler.occupancy import assess
 from worker_scaler.outlook import Outlook
 from worker_scaler.steps import Protect, SetDesired, Unprotect
@@ -218,3 +218,12 @@ def test_a_death_counts_once_with_the_tasks_that_the_worker_held() -> None:
     (death,) = losses.count(dead, None)
     assert (death.cause, death.tasks) == (Cause.SPOT, 2)
     assert losses.count(dead, None) == []
+
+
+def test_also_what_only_the_broker_counts_does_not_push_it() -> None:
+    partial = Reading(taken_at=NOON, queues={"heavy": QueueDepth(queued=50)}, is_complete=False)
+
+    got = decide(fleet(), look(1, failed_start()), partial, Memory(), now=NOON)
+
+    assert (got.numbers.desired_after, got.why) == (1, Why.PARTIAL_READING)
+    assert "CannotPullContainerError" in (got.trouble or "")

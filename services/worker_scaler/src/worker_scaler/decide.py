@@ -20,14 +20,14 @@ from worker_scaler import packing, trouble
 from worker_scaler.decision import Decision, Numbers, Outcome, Why
 from worker_scaler.freeze import in_force
 from worker_scaler.limits import binding
-from worker_scaler.memory import Backoff, Memory, Sample
+from worker_scaler.memory import Memory, Sample
 from worker_scaler.model import Fleet, Phase, Reading, Sighting
 from worker_scaler.occupancy import assess
 from worker_scaler.outlook import NOTHING_EXPECTED, Outlook
 from worker_scaler.protection import protections
-from worker_scaler.release import LASTING, obstacle, release
-from worker_scaler.steps import SetDesired, Step
-from worker_scaler.trouble import Trouble
+from worker_scaler.scale_in import scale_in
+from worker_scaler.scale_out import floor_of, limit_step_out, scale_out
+from worker_scaler.steps import SetDesired
 from worker_scaler.view import View, expected_tasks, unbounded_workers_for, workers_for
 
 __all__ = ["decide", "workers_for"]
@@ -75,10 +75,10 @@ def decide(
         chance=chance,
     )
     found = trouble.find(fleet, sighting, outlook, now=now)
-    if max(view.needed_by_now, _floor(view)) > sighting.desired:
-        outcome, backoff = _scale_out(view, found)
+    if max(view.needed_by_now, floor_of(view)) > sighting.desired:
+        outcome, backoff = scale_out(view, found)
     else:
-        outcome, backoff = _scale_in(view), None if found is None else memory.backoff
+        outcome, backoff = scale_in(view), None if found is None else memory.backoff
     bound = binding(
         reading.limits,
         scheduled_by_pool=depth.scheduled_by_pool,
@@ -136,9 +136,10 @@ def _trust_only_more(
     """Raise the count when an incomplete reading asks for it, else hold; who is busy is unknown."""
     held = hold(fleet, sighting, memory, Why.PARTIAL_READING, now=now)
     frozen = in_force(fleet.freezes, now)
-    to = _limit_step_out(fleet, sighting, workers_for(fleet, demand), at_least=sighting.desired)
-    if to <= sighting.desired or (frozen is not None and frozen.also_out):
-        return held
+    to = limit_step_out(fleet, sighting, workers_for(fleet, demand), at_least=sighting.desired)
+    found = trouble.find(fleet, sighting, NOTHING_EXPECTED, now=now)
+    if to <= sighting.desired or found is not None or (frozen is not None and frozen.also_out):
+        return replace(held, trouble=found.text if found is not None else None)
     raised = SetDesired(count=to, before=sighting.desired)
     after = protections(fleet, sighting, sighting.present, to, now=now, already=held.steps)
     return replace(
@@ -147,112 +148,6 @@ def _trust_only_more(
         why=Why.BACKLOG,
         numbers=replace(blind_numbers(sighting, to, now=now), demand_tasks=demand),
     )
-
-
-def _floor(view: View) -> int:
-    """Return what the count must never be below, whatever the limits."""
-    return max(view.occupancy.busy_or_unknown, view.sighting.protected(view.now))
-
-
-def _scale_out(view: View, found: Trouble | None) -> tuple[Outcome, Backoff | None]:
-    """Raise desired at once, and protect everybody: first whom the old count has room for, then the rest."""
-    fleet, sighting, desired = view.fleet, view.sighting, view.sighting.desired
-    floor = max(_floor(view), desired)
-    to = _limit_step_out(fleet, sighting, max(view.needed_by_now, floor), at_least=floor)
-    held_by, backoff = _held_back(view, found, is_wish=to > floor)
-    if held_by is not None:
-        to = floor
-    workers = view.occupancy.busy_first(sighting.present)
-    before = protections(fleet, sighting, workers, desired, now=view.now)
-    working = packing.everybody(view) if fleet.packing is None else _working(view, target=to, held_by=None)
-    to_work, to_cordon = packing.orders(view, working)
-    steps: tuple[Step, ...] = (*before, *to_work)
-    if to > desired:
-        after = protections(fleet, sighting, workers, to, now=view.now, already=before)
-        steps = (*steps, SetDesired(count=to, before=desired), *after)
-    steps = (*steps, *to_cordon)
-    return Outcome(steps=steps, why=held_by or _why_raised(view), desired=to), backoff
-
-
-def _why_raised(view: View) -> Why:
-    fleet, desired = view.fleet, view.sighting.desired
-    if desired < fleet.max_workers and view.expected_tasks > desired * fleet.tasks_per_worker:
-        is_here = view.depth.demand > desired * fleet.tasks_per_worker
-        return Why.BACKLOG if is_here else Why.EXPECTED
-    return Why.MINIMUM if desired < fleet.min_workers else Why.REPAIR
-
-
-def _held_back(view: View, found: Trouble | None, *, is_wish: bool) -> tuple[Why | None, Backoff | None]:
-    """Say why the count is not raised for demand, and when it is tried again."""
-    frozen = in_force(view.fleet.freezes, view.now)
-    backoff = view.memory.backoff if found is not None else None
-    if not is_wish:
-        return None, backoff
-    if frozen is not None and frozen.also_out:
-        return Why.FROZEN, backoff
-    if found is None:
-        return None, None
-    if found.why is Why.DEPLOYMENT_FAILED:
-        return found.why, backoff  # ECS starts nothing for it, however often it is asked
-    if backoff is not None and view.now < backoff.until:
-        return found.why, backoff
-    pause = trouble.next_backoff(view.fleet, backoff, now=view.now, chance=view.chance)
-    return (found.why if backoff is None else None), pause
-
-
-def _limit_step_out(fleet: Fleet, sighting: Sighting, to: int, *, at_least: int) -> int:
-    if fleet.max_step_out is None:
-        return to
-    return max(min(to, sighting.desired + fleet.max_step_out), at_least)
-
-
-def _scale_in(view: View) -> Outcome:
-    """Release surplus workers, or protect everybody and say what holds them."""
-    sighting, desired = view.sighting, view.sighting.desired
-    busy = view.occupancy.busy_or_unknown
-    target = max(view.needed_by_window, busy)
-    held_by = obstacle(view)
-    working = _working(view, target=target, held_by=held_by)
-    to_work, to_cordon = packing.orders(view, working)
-    needed = max(view.needed_by_now, busy) if view.has_agents else target
-    spare = len(sighting.present) - needed
-    has_surplus = needed < max(desired, len(sighting.present))
-    may_prepare = held_by is None or held_by is Why.DEPLOYING or (view.has_agents and held_by not in LASTING)
-    if has_surplus and may_prepare:
-        outcome = release(view, target=target, spare=spare, working=working, held_by=held_by)
-    else:
-        workers = view.occupancy.busy_first(sighting.present)
-        steps = protections(view.fleet, sighting, workers, desired, now=view.now)
-        outcome = Outcome(steps=steps, why=_why_kept(view, target, held_by), desired=desired)
-    return replace(outcome, steps=(*to_work, *outcome.steps, *to_cordon))
-
-
-def _working(view: View, *, target: int, held_by: Why | None) -> frozenset[str]:
-    """Choose who is to take messages, among those that can be told: all, unless a surplus may be prepared."""
-    if not view.has_agents:
-        return frozenset()
-    if held_by in LASTING:
-        return packing.everybody(view)
-    waiting = view.depth.in_flight + view.depth.admissible + view.outlook.imminent_tasks
-    if view.fleet.packing is None:
-        if held_by is not None and held_by is not Why.DEPLOYING:
-            return packing.everybody(view)
-        return packing.keep_working(view, workers=target, free_tasks=waiting)
-    is_going = held_by is None and target < view.sighting.desired
-    headroom = 0 if is_going else view.fleet.packing.headroom_tasks
-    # Not as many workers as the demand needs: those whose tasks are counted in it may run empty meanwhile.
-    return packing.keep_working(view, workers=0, free_tasks=waiting + headroom)
-
-
-def _why_kept(view: View, target: int, held_by: Why | None) -> Why:
-    desired = view.sighting.desired
-    if target < desired and held_by is not None:
-        return held_by
-    if view.depth.doubt and desired <= 1 and not view.depth.demand and desired > view.fleet.min_workers:
-        return Why.ZERO_DOUBTED
-    if view.needed_by_now >= desired:
-        return Why.STEADY
-    return Why.WINDOW if view.needed_by_window >= desired else Why.ALL_BUSY
 
 
 def _numbers(view: View, outcome: Outcome) -> Numbers:

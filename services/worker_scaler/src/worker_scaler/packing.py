@@ -11,9 +11,28 @@ from __future__ import annotations
 from datetime import datetime
 
 from worker_scaler.agent import AgentPhase, Order
+from worker_scaler.decision import Why
 from worker_scaler.model import Phase, Sighting, Worker
+from worker_scaler.release import LASTING
 from worker_scaler.steps import Give
 from worker_scaler.view import View
+
+
+def working(view: View, *, target: int, held_by: Why | None) -> frozenset[str]:
+    """Choose who is to take messages, among those that can be told: all, unless a surplus may be prepared."""
+    if not view.has_agents:
+        return frozenset()
+    if held_by in LASTING:
+        return everybody(view)
+    waiting = view.depth.in_flight + view.depth.admissible + view.outlook.imminent_tasks
+    if view.fleet.packing is None:
+        if held_by is not None and held_by is not Why.DEPLOYING:
+            return everybody(view)
+        return keep_working(view, workers=target, free_tasks=waiting)
+    is_going = held_by is None and target < view.sighting.desired
+    headroom = 0 if is_going else view.fleet.packing.headroom_tasks
+    # Not as many workers as the demand needs: those whose tasks are counted in it may run empty meanwhile.
+    return keep_working(view, workers=0, free_tasks=waiting + headroom)
 
 
 def keep_working(view: View, *, workers: int, free_tasks: int) -> frozenset[str]:
