@@ -20,6 +20,7 @@ from worker_scaler.limits import Pool
 from worker_scaler.model import QueueDepth
 from worker_scaler.sources.database import DatabaseSource
 from worker_scaler.sources.facts import Meaning
+from worker_scaler.sources.statement import statement
 
 from .airflow_tables import Airflow, airflow, role
 
@@ -169,6 +170,24 @@ def test_an_alias_counts_as_celery_unless_the_settings_name_others(airflow: Airf
     assert queued("fast") == 1
     assert queued("default") == 1
     assert queued("CeleryExecutor") == 0
+
+
+def test_the_statement_never_walks_through_the_whole_history(airflow: Airflow, opened: Open) -> None:
+    airflow.run(
+        "INSERT INTO task_instance (id, dag_id, task_id, run_id, pool, pool_slots, try_number, state, queue) "
+        "SELECT gen_random_uuid(), 'd', 't', 'r' || i, 'default_pool', 1, 1, "
+        "CASE WHEN i % 1000 = 0 THEN 'running' ELSE 'success' END, 'heavy' FROM generate_series(1, 20000) i"
+    )
+    airflow.insert("slot_pool", pool="default_pool", slots=128, include_deferred=True)
+    airflow.run("ANALYZE")
+    schema = opened(airflow.url).schema()
+
+    with psycopg.connect(airflow.url) as connection:
+        plan = connection.execute("EXPLAIN " + statement(schema)).fetchall()
+
+    text = "\n".join(line for (line,) in plan)
+    assert "ti_state" in text
+    assert "Seq Scan on task_instance" not in text
 
 
 # ---------------------------------------------------------------- rights
