@@ -13,6 +13,7 @@ import pytest
 from airflow_ecs.worker_agent import http_server
 from airflow_ecs.worker_agent.agent import Agent
 from airflow_ecs.worker_agent.intake import Arrival
+from airflow_ecs.worker_agent.reception import Reception
 from airflow_ecs.worker_agent.settings import Settings
 from sidecar.testing.waiting import wait_until
 
@@ -51,6 +52,7 @@ class Celery:
         self.agent = Agent(settings or Settings(), pool=self, call_soon=self._calls.put, wait_seconds=20)
         self.agent.hostname = "10.0.4.168"
         self.agent.start()
+        self.reception = Reception(self.agent, call_soon=self._calls.put)
 
     def active_tasks(self) -> int:
         return len(self.begun)
@@ -116,7 +118,7 @@ def serve() -> Iterator[Callable[..., str]]:
     servers = []
 
     def served(celery: Celery, token: str = "") -> str:
-        server = http_server.Server(celery.agent, host="127.0.0.1", port=0, token=token)
+        server = http_server.Server(celery.reception, host="127.0.0.1", port=0, token=token)
         server.start()
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}"
@@ -231,7 +233,7 @@ def test_without_the_token_nothing_is_told_and_nothing_taken(
 def test_an_event_loop_that_does_not_turn_is_no_proof_of_anything(
     serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_ecs.worker_agent.agent.LOOP_ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("airflow_ecs.worker_agent.reception.LOOP_ANSWER_SECONDS", 0.05)
     assert request("GET", f"{serve(Celery())}/v1/worker")[0] == 503
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import ExitStack
 
 import pytest
@@ -158,4 +159,29 @@ def test_shortly_before_the_stop_timeout_what_still_runs_is_interrupted_and_its_
         worker.ended()
         assert "almost over" in worker.text()
     assert not stage.ended()
+    wait_until(lambda: stage.counts("default") == (1, 0), "the message to be visible", deadline_seconds=30)
+
+
+def test_a_worker_whose_connection_broke_goes_on_with_one_poll_a_queue(stage: Stage) -> None:
+    with Worker(stage, "default", wait_seconds=1, environment={"BREAK_AFTER": "1"}) as worker:
+        worker.ready()
+        wait_until(
+            lambda: "broken by the test" in worker.text(), "the broken connection", deadline_seconds=30
+        )
+        stage.send(*[(number, 0.0, "default") for number in range(10)])
+        wait_until(lambda: len(stage.ended()) == 10, "the tasks", deadline_seconds=30)
+        worker.order("cordon")
+        worker.phase("quiet")
+        worker.terminate()
+        assert worker.ended() == 0
+    assert set(stage.runs().values()) == {1}
+
+
+def test_a_cold_shutdown_gives_back_what_runs_and_ends(stage: Stage) -> None:
+    with Worker(stage, "default", wait_seconds=1) as worker:
+        worker.ready()
+        stage.send((1, 600.0, "default"))
+        wait_until(lambda: stage.runs()[1] == 1, "the task to begin", deadline_seconds=30)
+        worker.process.send_signal(signal.SIGQUIT)
+        worker.ended()
     wait_until(lambda: stage.counts("default") == (1, 0), "the message to be visible", deadline_seconds=30)

@@ -93,6 +93,10 @@ HOOKS: dict[str, Callable[[], bool]] = {
     ),
     "kombu's curl still sets no deadline": lambda: "pycurl.TIMEOUT" not in source(CurlClient._setup_request),
     "call_soon wakes the hub from other threads": lambda: "waker.wake()" in source(hub.Hub.call_soon),
+    "a hub that is reset is no longer current, and a channel takes the current one": lambda: (
+        "set_event_loop(None)" in source(hub.Hub._close)
+        and "get_event_loop()" in source(SQS.Channel.__init__)
+    ),
     "on_tick is called at every turn": lambda: (
         "for tick_callback in copy(self.on_tick)" in source(hub.Hub.create_loop)
     ),

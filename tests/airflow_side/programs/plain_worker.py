@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import Any
 
 import psycopg2  # type: ignore[import-untyped]  # of the Airflow image
-from celery import Celery  # type: ignore[import-not-found]  # of the Airflow image
+from celery import Celery, signals  # type: ignore[import-not-found]  # of the Airflow image
 
 from airflow_ecs import sqs_profile
 
@@ -24,6 +25,18 @@ app.conf.update(
     worker_redirect_stdouts=False,
     task_ignore_result=True,
 )
+
+
+def break_connection() -> None:
+    """Fail as a lost connection to the broker does."""
+    raise ConnectionResetError("broken by the test")
+
+
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]  # celery has no types
+def break_connection_later(sender: Any, **_: object) -> None:
+    """Break the connection once, a while after the worker is ready."""
+    if os.environ.get("BREAK_AFTER"):
+        sender.hub.call_later(float(os.environ["BREAK_AFTER"]), break_connection)
 
 
 @app.task(name="work")  # type: ignore[untyped-decorator]  # celery has no types

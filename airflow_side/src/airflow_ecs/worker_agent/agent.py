@@ -1,25 +1,24 @@
 """The agent: observe the load, decide with ``protection`` and ``intake``, act through couriers, tell.
 
-Every method but those of ``http_server.Worker`` belongs to the worker's event loop. It knows nothing of
+Every method belongs to the worker's event loop; ``reception`` asks from other threads. It knows nothing of
 Celery: ``consumer`` gives it a :class:`Pool`.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import functools
 import logging
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from airflow_ecs.worker_agent import clock, orders
 from airflow_ecs.worker_agent.courier import Courier
 from airflow_ecs.worker_agent.ecs_agent import EcsAgent
-from airflow_ecs.worker_agent.http_server import BusyError
 from airflow_ecs.worker_agent.intake import Arrival, Intake, Question
 from airflow_ecs.worker_agent.metrics import Metrics
 from airflow_ecs.worker_agent.order_file import OrderFile
+from airflow_ecs.worker_agent.pool import Pool
 from airflow_ecs.worker_agent.protection import (
     Answer,
     Confirmed,
@@ -32,30 +31,11 @@ from airflow_ecs.worker_agent.protection import (
 from airflow_ecs.worker_agent.returns import give_back
 from airflow_ecs.worker_agent.settings import Settings
 from airflow_ecs.worker_agent.state import Load, WorkerState
+from airflow_ecs.worker_agent.telling import tell_problem
 
-LOOP_ANSWER_SECONDS = 2.0
+ABANDON_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
-_T = TypeVar("_T")
-
-
-class Pool(Protocol):
-    """The Celery side of the worker, as the agent needs it."""
-
-    def active_tasks(self) -> int:
-        """Tasks handed to Celery and not yet acknowledged or reported."""
-
-    def free_slots(self) -> int:
-        """How many more tasks would begin at once."""
-
-    def begin(self, arrival: Arrival) -> None:
-        """Hand a message to Celery."""
-
-    def wake(self, queue: str) -> None:
-        """Let the queue be asked again soon."""
-
-    def sqs_client(self, queue: str) -> Any:
-        """Return the boto3 client of a queue; usable from any thread."""
 
 
 class Agent:
@@ -162,6 +142,13 @@ class Agent:
         if self.stopping_since is None:
             self.stopping_since = clock.monotonic()
 
+    def abandon(self) -> None:
+        """The worker ends at once: what has not begun goes back now, within seconds."""
+        self.stop()
+        self.intake.give_back_all()
+        self._courier(1).finish(ABANDON_SECONDS)
+        self.loop_ended()
+
     def loop_ended(self) -> None:
         """The event loop turns no more; what is asked over HTTP from now on is answered without it."""
         self._loop_has_ended = True
@@ -187,82 +174,23 @@ class Agent:
             observed_at=wall,
         )
 
-    # ------------------------------------------------------------------ asked over HTTP, from other threads
+    def take_order(self, request: orders.OrderRequest) -> None:
+        """Put an order into force in place of the last one; it holds for whatever is asked of SQS next."""
+        before = self._order
+        self._order = orders.take(request, now=clock.monotonic(), wall=clock.epoch())
+        if before is None or before.order != request.order:
+            _log.info("The worker was told to %s by %s.", request.order, request.holder)
+        self.tick()
 
-    def state_document(self) -> dict[str, object]:
-        """Return the state as JSON.
+    @property
+    def knows_its_task(self) -> bool:
+        """Whether the worker can say which ECS task it is, or that it is none."""
+        return not self._settings.metadata_uri or self.task_arn is not None
 
-        Raises:
-            BusyError: the event loop did not answer in time, or the task does not know itself yet.
-        """
-        return self._in_loop(self._document)
-
-    def take_order(self, request: orders.OrderRequest) -> dict[str, object]:
-        """Put an order into force in place of the last one; it holds for whatever is asked of SQS next.
-
-        Raises:
-            BusyError: as above; then the order may or may not be in force.
-        """
-
-        def take() -> dict[str, object]:
-            before = self._order
-            self._order = orders.take(request, now=clock.monotonic(), wall=clock.epoch())
-            if before is None or before.order != request.order:
-                _log.info("The worker was told to %s by %s.", request.order, request.holder)
-            self.tick()
-            return self._document()
-
-        return self._in_loop(take)
-
-    def metrics_text(self) -> str:
-        """Return the metrics.
-
-        Raises:
-            BusyError: the event loop did not answer in time.
-        """
-        return self._in_loop(self._render)
-
-    def _render(self) -> str:
-        load = self.load()
-        return self.metrics.render(
-            {
-                "active_tasks": ("Tasks being executed.", load.active_tasks),
-                "reserved_messages": ("Messages received and not begun.", load.reserved_messages),
-                "open_polls": ("Questions to SQS that have not come back.", load.open_polls),
-                "protected_until_timestamp_seconds": (
-                    "End of the scale-in protection; 0 when there is none, or unknown.",
-                    self._protection.until or 0,
-                ),
-                "takes_work": (
-                    "1 while the worker takes messages, 0 while cordoned or stopping.",
-                    self._takes_work(self._order_in_force(clock.monotonic(), clock.epoch())),
-                ),
-            }
-        )
-
-    def _document(self) -> dict[str, object]:
-        if self._settings.metadata_uri and self.task_arn is None:
-            raise BusyError("the ECS metadata endpoint has not told yet which task this is")
-        return self.state().to_json()
-
-    def _in_loop(self, ask: Callable[[], _T]) -> _T:
-        if self._loop_has_ended:
-            return ask()
-        answer: concurrent.futures.Future[_T] = concurrent.futures.Future()
-
-        def run() -> None:
-            try:
-                answer.set_result(ask())
-            except Exception as err:  # noqa: BLE001  # handed to the thread that waits
-                answer.set_exception(err)
-
-        self._call_soon(run)
-        try:
-            return answer.result(LOOP_ANSWER_SECONDS)
-        except concurrent.futures.TimeoutError:
-            raise BusyError(
-                f"the worker's event loop did not answer within {LOOP_ANSWER_SECONDS:g} s"
-            ) from None
+    @property
+    def loop_has_ended(self) -> bool:
+        """Whether the event loop turns no more."""
+        return self._loop_has_ended
 
     # ------------------------------------------------------------------ inside
 
@@ -320,29 +248,13 @@ class Agent:
                     _log.info("ECS protects this task from scale-in again.")
             case NotApplicable(why=why):
                 _log.info("This task needs no scale-in protection: %s", why)
-            case Denied(why=why) | Unreachable(why=why):
+            case Denied() | Unreachable():
                 self.metrics.count("protection_failures_total")
                 if type(before) is not type(answer):
-                    _tell_problem(answer, why)
+                    tell_problem(answer)
         self.tick()
 
     def _courier(self, number: int) -> Courier:
         if self._couriers is None:
             raise RuntimeError("the agent was used before start()")
         return self._couriers[number]
-
-
-def _tell_problem(answer: Denied | Unreachable, why: str) -> None:
-    if isinstance(answer, Denied):
-        _log.error(
-            "ECS does not protect this task from scale-in: %s. The worker takes no new work until it does;"
-            " what runs goes on. Check ecs:UpdateTaskProtection of the task role, and that the service's"
-            " desired count is not below its protected tasks.",
-            why,
-        )
-    else:
-        _log.error(
-            "The ECS agent does not answer, so this task cannot be protected from scale-in: %s. Work goes"
-            " back once for others, and then begins here without protection until the agent answers.",
-            why,
-        )

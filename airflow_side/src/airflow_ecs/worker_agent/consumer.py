@@ -21,6 +21,7 @@ from celery.exceptions import (  # type: ignore[import-not-found]  # the same
 from celery.worker import state  # type: ignore[import-not-found]  # the same
 from celery.worker.consumer import Consumer  # type: ignore[import-not-found]  # the same
 from celery.worker.loops import asynloop  # type: ignore[import-not-found]  # the same
+from kombu.asynchronous import set_event_loop  # type: ignore[import-not-found]  # the same
 
 from airflow_ecs import hostname as hostnames
 from airflow_ecs.worker_agent import clock, heartbeat, settings
@@ -29,6 +30,7 @@ from airflow_ecs.worker_agent.channel import AgentChannel, install_http_client, 
 from airflow_ecs.worker_agent.http_server import Server
 from airflow_ecs.worker_agent.identity import Identity
 from airflow_ecs.worker_agent.intake import MAX_MESSAGES, Arrival
+from airflow_ecs.worker_agent.reception import Reception
 
 _STOP_MARGIN_SECONDS = 10.0  # for Airflow's supervisors to report what was interrupted
 _KNOWN_STARTS = 1000
@@ -58,6 +60,7 @@ class AgentConsumer(Consumer):  # type: ignore[misc]  # celery has no types
         self._beat_at = float("-inf")
         self._server: Server | None = None
         self._has_interrupted = False
+        self._told_at = float("-inf")
         self.on_task_message.add(self._on_task_message)
         signals.worker_shutting_down.connect(self._on_shutting_down, weak=False)
 
@@ -73,6 +76,9 @@ class AgentConsumer(Consumer):  # type: ignore[misc]  # celery has no types
         """Return the connection that messages come from, with the agent's transport."""
         connection = self.app.connection_for_read(heartbeat=heartbeat)
         connection.transport_cls = transport_for(self.agent)
+        # A hub that was reset, as after a lost connection, is no longer the current one, and a channel made
+        # without a current hub never polls.
+        set_event_loop(self.hub)
         install_http_client(self.hub, poll_seconds=self._wait_seconds)
         return self.ensure_connected(connection)
 
@@ -86,7 +92,7 @@ class AgentConsumer(Consumer):  # type: ignore[misc]  # celery has no types
             self._drain()
             raise
         except WorkerTerminate:
-            self._abandon()
+            self.agent.abandon()
             raise
         except Exception:
             self._channel = None
@@ -115,7 +121,7 @@ class AgentConsumer(Consumer):  # type: ignore[misc]  # celery has no types
 
     def _end_if_told(self) -> None:
         if state.should_terminate not in (None, False):
-            self._abandon()
+            self.agent.abandon()
             raise WorkerTerminate(state.should_terminate)
 
     def _interrupt_if_late(self) -> None:
@@ -124,19 +130,12 @@ class AgentConsumer(Consumer):  # type: ignore[misc]  # celery has no types
         A task's supervisor then reports at once; of a killed one Airflow hears minutes later.
         """
         limit, since = self._settings.stop_timeout_seconds, self.agent.stopping_since
-        if (
-            limit is not None
-            and since is not None
-            and clock.monotonic() - since > limit - _STOP_MARGIN_SECONDS
-        ):
+        if limit is None or since is None or self._has_interrupted:
+            return
+        if clock.monotonic() - since > limit - _STOP_MARGIN_SECONDS:
+            self._has_interrupted = True
             _log.warning("The stop timeout of %g s is almost over: interrupting what still runs.", limit)
             os.kill(os.getpid(), signal.SIGQUIT)
-
-    def _abandon(self) -> None:
-        """End at once: what has not begun still goes back, from its own thread."""
-        self.agent.stop()
-        self.agent.intake.give_back_all()
-        self.agent.loop_ended()
 
     def _on_shutting_down(self, **_: Any) -> None:
         self.agent.stop()
@@ -145,7 +144,7 @@ class AgentConsumer(Consumer):  # type: ignore[misc]  # celery has no types
         if self._beginning is not None:
             self._starting.append((request, self._beginning))
 
-    # ------------------------------------------------------------------ what the agent asks (agent.Pool)
+    # ------------------------------------------------------------------ what the agent asks (pool.Pool)
 
     def active_tasks(self) -> int:
         """Tasks handed to Celery and not yet acknowledged or reported."""
@@ -157,7 +156,9 @@ class AgentConsumer(Consumer):  # type: ignore[misc]  # celery has no types
         if self._channel is None or not self._channel._active_queues:  # noqa: SLF001  # nothing is consumed now
             return 0
         prefetch: int | None = self._channel.qos.can_consume_max_estimate()
-        free = int(self.pool.num_processes) - self.active_tasks()
+        # With autoscaling up to the most it may grow to: it grows when there is more to do than processes.
+        slots = int(getattr(self.controller, "max_concurrency", None) or self.pool.num_processes)
+        free = slots - self.active_tasks()
         return max(min(MAX_MESSAGES * free if prefetch is None else prefetch, free), 0)
 
     def begin(self, arrival: Arrival) -> None:
@@ -183,6 +184,14 @@ class AgentConsumer(Consumer):  # type: ignore[misc]  # celery has no types
     # ------------------------------------------------------------------ inside
 
     def _tick(self) -> None:
+        try:
+            self._turn()
+        except Exception:  # noqa: BLE001  # an error here would end Celery's loop, and with it every task
+            if clock.monotonic() - self._told_at > heartbeat.WRITE_EVERY_SECONDS:
+                self._told_at = clock.monotonic()
+                _log.exception("The worker agent failed; without heartbeats ECS will replace this worker.")
+
+    def _turn(self) -> None:
         self._identity.refresh()
         self.agent.task_arn = self._identity.task_arn
         if self._identity.is_stopping:
@@ -226,7 +235,12 @@ class AgentConsumer(Consumer):  # type: ignore[misc]  # celery has no types
         self.agent.hostname = hostnames.as_airflow_has_it()
         host = self._settings.host or (self.agent.hostname if self._settings.metadata_uri else "")
         try:
-            self._server = Server(self.agent, host=host, port=self._settings.port, token=self._settings.token)
+            self._server = Server(
+                Reception(self.agent, call_soon=self.hub.call_soon),
+                host=host,
+                port=self._settings.port,
+                token=self._settings.token,
+            )
         except OSError as err:
             _log.error(
                 "The worker agent cannot listen on %s:%d (%s): worker_scaler will not release this worker."

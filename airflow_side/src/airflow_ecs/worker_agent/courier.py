@@ -32,6 +32,12 @@ class Courier:
         """Make ``call``, which must not raise, and then ``then(answer)`` in the event loop."""
         self._errands.put((call, then))
 
+    def finish(self, timeout_seconds: float) -> bool:
+        """Wait until what was sent so far has been done; returns whether it was in time."""
+        done = threading.Event()
+        self.send(done.set, lambda _: None)
+        return done.wait(timeout_seconds)
+
     def _work(self) -> None:
         while True:
             call, then = self._errands.get()

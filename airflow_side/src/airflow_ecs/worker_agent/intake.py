@@ -2,8 +2,8 @@
 
 Kombu asks each queue for as many messages as there are free slots, so a worker of many queues hoards what it
 cannot begin; it asks a queue twice at a time, once its consumer was cancelled and came back; and one poll
-that SQS answers with an error ends the worker. Here a queue has at most one poll open, all open polls together
-ask for no more messages than can begin, and each way a poll can end leads to the next one.
+that SQS answers with an error ends the worker. Here a queue has at most one poll open, all open polls
+together ask for no more messages than can begin, and each way a poll can end leads to the next one.
 """
 
 from __future__ import annotations
