@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - scripts of one folder, started by path
 """A Firehose for benchmarks: a process of its own, over TLS, that fails on order and keeps what it accepted.
 
     python fake_firehose.py DIRECTORY        # prints the port; DIRECTORY/mode is read before every call
@@ -35,23 +36,27 @@ class Store:
         self._records_seen = 0
 
     def mode(self) -> list[str]:
+        """Return how to behave now."""
         try:
             return self.mode_file.read_text().split() or ["ok"]
         except FileNotFoundError:
             return ["ok"]
 
     def failing(self, count: int, every: int) -> set[int]:
+        """Return which of the next ``count`` records fail."""
         with self._lock:
             first = self._records_seen
             self._records_seen += count
         return {index for index in range(count) if (first + index + 1) % every == 0}
 
     def accept(self, records: list[bytes]) -> None:
+        """Keep records."""
         framed = b"".join(struct.pack("<I", len(record)) + record for record in records)
         with self._lock:
             self._accepted.write(framed)
 
     def called(self, records: list[bytes], body_bytes: int, mode: str) -> None:
+        """Take note of a call."""
         line = f"{len(records)} {sum(map(len, records))} {body_bytes} {mode}\n"
         self._calls.write(line.encode())
 
@@ -63,6 +68,7 @@ class Handler(socketserver.StreamRequestHandler):
     rbufsize = 1024 * 1024
 
     def handle(self) -> None:
+        """Answer until the other side hangs up."""
         try:
             while self._one_call():
                 pass
@@ -73,7 +79,7 @@ class Handler(socketserver.StreamRequestHandler):
         if not self.rfile.readline():
             return False
         headers = {}
-        while (line := self.rfile.readline().strip()):
+        while line := self.rfile.readline().strip():
             name, _, value = line.partition(b":")
             headers[name.lower()] = value.strip()
         if headers.get(b"expect", b"").lower() == b"100-continue":

@@ -1,9 +1,10 @@
+# ruff: noqa: INP001 - scripts of one folder, started by path
 """What every run shares: the fake stream, a forwarder or peer as a process, and what it used."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import ipaddress
 import json
 import os
@@ -55,15 +56,15 @@ def certificate(directory: Path) -> None:
     """Make a certificate for loopback, and the bundle that trusts it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)  # noqa: TID251 - a certificate is valid in real time
+    now = dt.datetime.now(dt.UTC)  # noqa: TID251 - a certificate is valid in real time
     built = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=2))
         .add_extension(
             x509.SubjectAlternativeName(
                 [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
@@ -92,10 +93,12 @@ class World:
 
     @property
     def logs(self) -> Path:
+        """Where logs are written."""
         return self.root / "logs"
 
     @property
     def stream(self) -> Path:
+        """The stream's own directory."""
         return self.root / "stream"
 
     def mode(self, text: str) -> None:
@@ -107,6 +110,7 @@ class World:
         return account(self.stream, lines)
 
     def environment(self, **changes: str) -> dict[str, str]:
+        """Return a forwarder's environment; ``changes`` are named without the prefix."""
         own = {
             "STREAM": "logs",
             "TAIL": json.dumps([f"{self.logs}/**/*.log*"]),

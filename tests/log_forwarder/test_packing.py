@@ -166,13 +166,13 @@ def test_adjacent_chunks_share_an_envelope_and_others_do_not() -> None:
 
 def test_a_packer_says_since_when_the_oldest_byte_waits() -> None:
     mine = packer()
-    assert mine.oldest_at is None
+    assert mine.held_since() == {}
     for at in (7.0, 9.0):
         list(mine.add(chunk(b"x\n", start=int(at), read_at=at)))
 
-    assert (mine.oldest_at, mine.held_since()) == (7.0, {"file": 7.0})
-    list(mine.seal())
-    assert mine.oldest_at is None
+    assert mine.held_since() == {"file": 7.0}
+    assert [record.lines for record in mine.seal()] == [2]
+    assert mine.held_since() == {}
 
 
 @pytest.mark.parametrize("make", [packer, lambda: packer(compression="gzip")])

@@ -55,6 +55,7 @@ class Reader:
         listener: who is told.
         monotonic: the time, in seconds.
         flush_seconds: the longest a line waits for its record, unless waiting pays (see ``linger``).
+        on_chunk: shown every chunk that is handed on, as it is sent; must not wait.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Reader:
         listener: Listener,
         monotonic: Callable[[], float],
         flush_seconds: float,
+        on_chunk: Callable[[Chunk], None] = lambda _chunk: None,
     ) -> None:
         self._inputs = inputs
         self._packer = packer
@@ -77,6 +79,7 @@ class Reader:
         self._listener = listener
         self._monotonic = monotonic
         self._flush_seconds = flush_seconds
+        self._on_chunk = on_chunk
         self._sealed: list[Record] = []
         self._next_report = monotonic()
 
@@ -105,10 +108,10 @@ class Reader:
             self._seal_into(self._packer.seal())
         self._hand_on()
         self._report()
-        if has_read and self._has_room:
+        if has_read and self._has_room():
             return 0.0
         pause = min(_LONGEST_PAUSE_SECONDS, *(source.due_seconds() for source in self._inputs))
-        if not self._has_room:
+        if not self._has_room():
             return _LONGEST_PAUSE_SECONDS
         if self._may_seal and self._packer.oldest_at is not None:
             left = self._packer.oldest_at + self._flush_seconds - self._monotonic()
@@ -135,7 +138,6 @@ class Reader:
         """Return how much of what was there at the last look is not accepted."""
         return sum(source.lag_bytes() for source in self._inputs)
 
-    @property
     def _has_room(self) -> bool:
         return self._outbox.has_room and not self._sealed
 
@@ -151,13 +153,15 @@ class Reader:
         """Read up to one chunk of each source that has something; return whether there was any."""
         has_read = False
         for source in self._inputs:
-            if not self._has_room:
+            if not self._has_room():
                 break
             for chunk in source.chunks():
                 has_read = True
-                self._seal_into(self._packer.add(self._ruled(source, chunk)))
+                ruled = self._ruled(source, chunk)
+                self._on_chunk(ruled)
+                self._seal_into(self._packer.add(ruled))
                 self._hand_on()
-                if not self._has_room:
+                if not self._has_room():
                     break
         return has_read
 
@@ -208,7 +212,7 @@ class Reader:
         for since in (
             self._outbox.held_since(),
             self._packer.held_since(),
-            *(source.unread_since() for source in self._inputs),
+            *(dict[str, float](source.unread_since().items()) for source in self._inputs),
         ):
             for kind, moment in since.items():
                 oldest[kind] = min(moment, oldest.get(kind, moment))

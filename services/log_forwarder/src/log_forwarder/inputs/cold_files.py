@@ -23,6 +23,7 @@ class ColdFiles:
         self._count = 0
         self._used = 0
         self._round = 0
+        self._keys, self._states, self._rounds = array("Q"), array("Q"), bytearray()
         self._allocate(_SMALLEST)
 
     def __len__(self) -> int:

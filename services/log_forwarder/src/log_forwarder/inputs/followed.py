@@ -7,8 +7,9 @@ Followed are files with something to ship, and as many silent ones as may stay o
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from log_forwarder.airflow_path import identify, kind_of
@@ -24,6 +25,8 @@ from sidecar.errors import Transient
 REMOVED_SECONDS = 2.0  # a removed file may still be written to: its writer holds it open as we do
 HOT_SECONDS = 60.0  # one that was only renamed out of the globs, for much longer
 _PURGE_SECONDS = 86_400.0
+_COOLING_SECONDS = 0.5
+_MOST_LOOKED_AT = 64  # for one to close; finding the best of all would cost more than reading without keeping
 
 
 class Listener(Protocol):
@@ -33,7 +36,7 @@ class Listener(Protocol):
         """A file is gone; with unread bytes when it could not be read to its end."""
 
     def cold_ended(self, count: int) -> None:
-        """So many files are gone that were shipped whole when they were last looked at, and not open since."""
+        """So many files are gone that had been shipped whole, and were not open since."""
 
     def tended(self, *, tracked: int, is_open: int) -> None:
         """The files were looked after."""
@@ -69,7 +72,7 @@ class FollowedFiles:
         self._over: list[int] = []
         self._devices: set[int] = set()
         self._round = 0
-        self._next_purge = monotonic()
+        self._next_purge = self._next_cooling = monotonic()
 
     def __iter__(self) -> Iterator[TailedFile]:
         return iter(list(self._files.values()))
@@ -139,8 +142,10 @@ class FollowedFiles:
             self.look_again(file)
             if not file.is_named and self._is_over(file, now):
                 self._end(file)
-        if len(self._files) > self.open_files.most:
-            self._make_cold(len(self._files) - self.open_files.most)
+        excess = len(self._files) - self.open_files.most
+        if excess > 0 and now >= self._next_cooling:
+            self._next_cooling = now + _COOLING_SECONDS
+            self._make_cold(list(self._files.values()), excess)
         if self._over:
             self._forget()
         self._listener.tended(tracked=len(self), is_open=self.open_files.count)
@@ -242,20 +247,21 @@ class FollowedFiles:
     def _make_room(self) -> None:
         """Close the file that is needed least: one that is over, else the one that was silent longest."""
         now = self._monotonic()
-        for file in self._unnamed:
+        for file in itertools.islice(self._unnamed, _MOST_LOOKED_AT):
             if file.descriptor is not None and not file.unread_bytes and now > file.grew_at:
                 self._end(file)
                 return
-        self._make_cold(1)
+        longest_silent = list(itertools.islice(self._files.values(), _MOST_LOOKED_AT))
+        self._make_cold(longest_silent, 1)
         if self.open_files.is_full:
-            silent = (file for file in self if file.descriptor is not None and not file.unread_bytes)
-            for file in silent:
-                self.open_files.close(file)
-                return
+            for file in longest_silent:
+                if file.descriptor is not None and not file.unread_bytes:
+                    self.open_files.close(file)
+                    return
 
-    def _make_cold(self, count: int) -> None:
-        """Let go of up to ``count`` of the files that were shipped whole, the longest silent first."""
-        for file in self:
+    def _make_cold(self, files: Iterable[TailedFile], count: int) -> None:
+        """Let go of up to ``count`` of these that were shipped whole."""
+        for file in files:
             if count <= 0:
                 return
             if file.is_named and file.is_done and file not in self.ready:
