@@ -27,12 +27,13 @@ from log_forwarder.overflow import Overflow
 from log_forwarder.packer import Packer
 from log_forwarder.plans import Plans
 from log_forwarder.pump import Pump
-from log_forwarder.push_path import is_pushed, pushed_input, rules_of
+from log_forwarder.push_path import is_pushed, pushed_input, rules_of, ui_segments_of
 from log_forwarder.reader import Reader
 from log_forwarder.s3 import S3Store
 from log_forwarder.sender import Sender
 from log_forwarder.settings import ForwarderSettings
 from log_forwarder.state import State
+from log_forwarder.ui_segments import UiSegments
 from log_forwarder.waker import Waker
 from sidecar.app import Runtime
 
@@ -53,6 +54,7 @@ class DataPath:
     sender: Sender
     pump: Pump
     overflow: Overflow
+    ui_segments: UiSegments | None
 
     @property
     def is_broken(self) -> bool:
@@ -67,6 +69,8 @@ class DataPath:
     def close(self, patience_seconds: float) -> None:
         """End the threads; a call in flight may outlive this and still move its offsets."""
         self.pump.abandon()
+        if self.ui_segments is not None:
+            self.ui_segments.close()
         if self.pump.join(patience_seconds):
             self.state.close()
 
@@ -138,6 +142,7 @@ def build(
         inputs.append(
             pushed_input(settings, runtime, push_events, state=state, rules=rules, on_data=waker.set)
         )
+    ui_segments = ui_segments_of(settings, runtime, push_events)
     reader = Reader(
         inputs=inputs,
         packer=Packer(
@@ -152,6 +157,7 @@ def build(
         listener=events,
         monotonic=monotonic,
         flush_seconds=settings.flush_seconds,
+        on_chunk=ui_segments.add if ui_segments else lambda _chunk: None,
     )
     pump = Pump(
         inputs=inputs,
@@ -162,7 +168,7 @@ def build(
         waker=waker,
         on_change=on_change,
     )
-    return DataPath(state=state, sender=sender, pump=pump, overflow=overflow)
+    return DataPath(state=state, sender=sender, pump=pump, overflow=overflow, ui_segments=ui_segments)
 
 
 def globs_of(settings: ForwarderSettings) -> Globs:

@@ -280,6 +280,13 @@ class PushEvents:
             "spool_damaged_bytes_total", "Bytes of the spool that could not be read again"
         )
         self._is_full = gauge("spool_is_full", "1 while pushed lines wait because the disk budget is used up")
+        self._segment_bytes = counter(
+            "ui_segment_bytes_total", "Bytes of task logs written where Airflow's UI reads"
+        )
+        self._left_out_bytes = counter(
+            "ui_left_out_bytes_total",
+            "Bytes that are not in the UI's segments, since the bucket took none for long",
+        )
         self._redacted = counter("redacted_secrets_total", "Secrets that were masked")
         self._left_out = counter("left_out_lines_total", "Lines left out because they are below LEVEL")
 
@@ -339,6 +346,22 @@ class PushEvents:
     def container_followed(self, name: str) -> None:
         """A container's log is followed."""
         self._log.info("container_followed", container=name)
+
+    def segment_written(self, *, written_bytes: int) -> None:
+        """A segment is there to be read by the UI."""
+        self._segment_bytes.inc(written_bytes)
+
+    def segment_failed(self, error: SidecarError) -> None:
+        """A segment could not be written; it is tried again."""
+        self._log.warning(
+            "ui_segment_failed",
+            why=error.why,
+            to_do="Allow s3:PutObject on LOG_FORWARDER_UI_URL and its KMS key; delivery goes on without it",
+        )
+
+    def segment_left_out(self, *, left_out_bytes: int) -> None:
+        """The UI will not show these bytes before Airflow's own upload."""
+        self._left_out_bytes.inc(left_out_bytes)
 
     def redacted(self, count: int) -> None:
         """Secrets were masked."""

@@ -16,12 +16,14 @@ from log_forwarder.inputs.docker_engine import Engine
 from log_forwarder.inputs.docker_marks import DockerMarks
 from log_forwarder.inputs.pushed import Feeder, PushedInput
 from log_forwarder.inputs.stdin import StdinFeeder
+from log_forwarder.s3 import S3Store
 from log_forwarder.settings import ForwarderSettings
 from log_forwarder.spool.places import Places
 from log_forwarder.spool.spool import Spool
 from log_forwarder.spool.writer import SpoolWriter
 from log_forwarder.state import State
 from log_forwarder.transforms.rules import Rules
+from log_forwarder.ui_segments import UiSegments
 from sidecar.app import Runtime
 from sidecar.errors import ConfigError
 
@@ -50,6 +52,19 @@ def rules_of(settings: ForwarderSettings, events: PushEvents) -> Callable[[Kind]
 
     text, tasks = make(joins=settings.multiline), make(joins=False)
     return lambda kind: tasks if kind == "airflow_task" else text
+
+
+def ui_segments_of(settings: ForwarderSettings, runtime: Runtime, events: PushEvents) -> UiSegments | None:
+    """Return what writes task logs where Airflow's UI reads them; None when that is not asked for."""
+    if not settings.ui_url:
+        return None
+    return UiSegments(
+        S3Store(runtime.aws, url=settings.ui_url, kms_key_id=settings.ui_kms_key_id),
+        base_log_folder=settings.ui_base_log_folder,
+        every_seconds=settings.flush_seconds,
+        monotonic=runtime.clock.monotonic,
+        listener=events,
+    )
 
 
 def pushed_input(

@@ -59,6 +59,20 @@ class ForwarderSettings(SidecarSettings):
         default=False,
         description="Ship standard input. When it is the only input, the end of it is the end of the run",
     )
+    ui_url: str = Field(
+        default="",
+        pattern=r"^$|^s3://[a-z0-9.-]{3,63}(/.*)?$",
+        description="Airflow's `[logging] remote_base_log_folder`: task logs are written there as segments "
+        "too, so that the UI shows them while the task runs, and after its worker was killed. Empty: off",
+    )
+    ui_kms_key_id: str = Field(
+        default="", description="KMS key for objects in `UI_URL`. Empty: the account's `aws/s3` key"
+    )
+    ui_base_log_folder: str = Field(
+        default="/opt/airflow/logs",
+        pattern=r"^/",
+        description="Airflow's `[logging] base_log_folder`, as the forwarder sees it",
+    )
     redact: bool = Field(
         default=False,
         description="Mask what looks like a secret: AWS keys, JSON Web Tokens, Fernet tokens, `password=`, "
@@ -120,7 +134,7 @@ class ForwarderSettings(SidecarSettings):
         description="Files not to ship, though `TAIL` names them: JSON list of absolute globs",
     )
     open_files_max: int = Field(
-        default=2048,
+        default=1024,
         ge=16,
         le=1_000_000,
         description="Most files held open, so that last lines can be read although they are removed",
