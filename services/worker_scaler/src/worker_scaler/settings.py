@@ -46,7 +46,9 @@ class WorkerScalerSettings(SourceSettings):
     agent_token_secret_id: str | None = Field(
         default=None, description="Secrets Manager secret that holds it"
     )
-    paused: bool = Field(default=False, description="Change nothing; only keep workers protected")
+    paused: bool = Field(
+        default=False, description="Change nothing; only keep workers protected, and let all of them work"
+    )
     pause_file: Path | None = Field(
         default=None,
         description="While this file exists the fleets that it names, one a line, are paused; all when it is "
