@@ -9,6 +9,7 @@ import pytest
 from . import kill_campaign
 
 
+@pytest.mark.timeout(400)  # a second per kill, and more on a machine that has other work
 @pytest.mark.parametrize(("publish", "kills"), [("release", 30), ("in_place", 15)])
 def test_kill_dash_nine_at_any_instant_never_shows_a_reader_a_mix_and_always_converges(
     tmp_path: Path, publish: str, kills: int
