@@ -1,4 +1,4 @@
-# ruff: noqa: INP001 - scripts of one folder, started by path
+# ruff: noqa: INP001, SIM905 - scripts of one folder, started by path; words
 """Airflow-shaped task logs, from a seed: JSON lines of 239 bytes on average, each with its number."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ WORDS = (
     "Executing task on worker queued downstream upstream partition loaded rows from table staging warehouse "
     "connection retry attempt finished in seconds with status success skipped checking dependency schedule "
     "interval dataset bucket key prefix object written bytes validated schema column null count"
-).split()  # noqa: SIM905 - words, not a list of them
+).split()
 LOGGERS = ("airflow.task", "task.stdout", "airflow.providers.amazon.aws.hooks.s3", "task.stderr", "root")
 BLOCK_LINES = 5_000
 

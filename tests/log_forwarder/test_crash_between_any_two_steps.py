@@ -80,7 +80,7 @@ def plan(disk: Disk) -> list[Step]:
     tail = disk.restart()
     plans, ledger, collected = Plans(tail.state, "settings"), Ledger(), Collected()
     outbox = Outbox(
-        governor=Governor(rng=random.Random(1), calls_max=1),  # noqa: S311 - jitter, not cryptography
+        governor=Governor(draw=random.Random(1).uniform, calls_max=1),  # noqa: S311 - jitter, not cryptography
         most_bytes=10**9,
         monotonic=tail.clock.monotonic,
         wake=lambda: None,

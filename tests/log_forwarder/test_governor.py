@@ -11,7 +11,7 @@ from log_forwarder.governor import LONGEST_PAUSE_SECONDS, Governor
 
 def governor(*, calls_max: int = 8, quota: float = 0.0, seed: int = 1) -> Governor:
     rng = random.Random(seed)  # noqa: S311 - jitter, not cryptography
-    return Governor(rng=rng, calls_max=calls_max, quota_bytes_per_second=quota)
+    return Governor(draw=rng.uniform, calls_max=calls_max, quota_bytes_per_second=quota)
 
 
 def test_concurrency_grows_by_one_for_each_round_of_success_and_halves_on_failure() -> None:

@@ -117,7 +117,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.outbox = Outbox(
-            governor=Governor(rng=random.Random(1), calls_max=1),  # noqa: S311 - jitter, not cryptography
+            governor=Governor(draw=random.Random(1).uniform, calls_max=1),  # noqa: S311 - jitter, not cryptography
             most_bytes=10**6,
             monotonic=self.monotonic,
             wake=lambda: None,
@@ -329,7 +329,7 @@ def test_a_record_is_planned_before_it_is_sent_and_forgotten_once_accepted(bench
 
 def test_calls_in_parallel_never_carry_the_same_origin(tmp_path: Path) -> None:
     outbox = Outbox(
-        governor=Governor(rng=random.Random(1), calls_max=8),  # noqa: S311 - jitter, not cryptography
+        governor=Governor(draw=random.Random(1).uniform, calls_max=8),  # noqa: S311 - jitter, not cryptography
         most_bytes=10**6,
         monotonic=lambda: 0.0,
         wake=lambda: None,

@@ -102,7 +102,7 @@ def build(
     waker = Waker()
     outbox = Outbox(
         governor=Governor(
-            rng=runtime.rng,
+            draw=runtime.rng.uniform,
             calls_max=calls_max,
             quota_bytes_per_second=settings.quota_mib_per_second * _MIB,
         ),

@@ -7,7 +7,7 @@ bytes per second are limited by a token bucket when a quota is set.
 
 from __future__ import annotations
 
-import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _BASE_SECONDS = 0.1
@@ -21,7 +21,7 @@ class Governor:
     """The state of the sender's manners. Guarded by its owner's lock.
 
     Attributes:
-        rng: for the jitter.
+        draw: a random number between two, for the jitter.
         calls_max: the most calls at a time.
         quota_bytes_per_second: what may be sent; 0 for no limit of our own.
         longest_pause_seconds: the cap of a pause.
@@ -29,7 +29,7 @@ class Governor:
         failing_since: since when (monotonic); None while all goes well.
     """
 
-    rng: random.Random
+    draw: Callable[[float, float], float]
     calls_max: int
     quota_bytes_per_second: float = 0.0
     longest_pause_seconds: float = LONGEST_PAUSE_SECONDS
@@ -70,7 +70,7 @@ class Governor:
         """A call was accepted in part: it goes on, slower."""
         self.succeeded()
         self._window = max(1.0, self._window / 2)
-        self._not_before = now + self.rng.uniform(0.0, _BASE_SECONDS)
+        self._not_before = now + self.draw(0.0, _BASE_SECONDS)
 
     def failed(self, now: float) -> None:
         """Nothing of a call was accepted, for a reason that may pass."""
@@ -79,7 +79,7 @@ class Governor:
         if self.failing_since is None:
             self.failing_since = now
         ceiling = min(self.longest_pause_seconds, _BASE_SECONDS * 2.0 ** min(self.failures, 30))
-        self._not_before = now + self.rng.uniform(0.0, ceiling)
+        self._not_before = now + self.draw(0.0, ceiling)
 
     def went_round(self) -> None:
         """A call went another way: nothing is known of the other side, and no reason to pause."""
