@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from sidecar.app import Finding
 from sidecar.errors import ConfigError
 from sidecar.testing.fake_clock import FakeClock
 from sidecar.testing.plugin import Finished
+from worker_scaler.checks.may_update import MayUpdate, principal_of
 from worker_scaler.checks.task_definition import findings
 from worker_scaler.owners import ScalableTargets, UnownedServices
 
@@ -80,6 +82,54 @@ def test_what_would_hurt_is_named(found: dict[str, Finding], subject: str, verdi
     assert said in finding.why
     assert finding.remedy
     assert [one.verdict for name, one in found.items() if name != subject] == ["ok"] * 3
+
+
+# ---------------------------------------------------------------- may the role set a count
+
+
+@pytest.mark.parametrize(
+    ("caller", "principal"),
+    [
+        ("arn:aws:sts::123456789012:assumed-role/scaler/task", "arn:aws:iam::123456789012:role/scaler"),
+        ("arn:aws:iam::123456789012:user/me", "arn:aws:iam::123456789012:user/me"),
+    ],
+)
+def test_the_role_behind_a_session_is_asked_for(caller: str, principal: str) -> None:
+    assert principal_of(caller) == principal
+
+
+class Identity:
+    """STS and IAM that answer as told."""
+
+    def __init__(self, decision: str | None) -> None:
+        self._decision = decision
+        self.session = self
+
+    def config(self) -> None:
+        return None
+
+    def client(self, service: str, config: object) -> Identity:
+        return self
+
+    def get_caller_identity(self) -> dict[str, str]:
+        return {"Arn": "arn:aws:sts::123456789012:assumed-role/scaler/task"}
+
+    def simulate_principal_policy(self, **asked: Any) -> dict[str, Any]:
+        if self._decision is None:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "SimulatePrincipalPolicy")
+        assert asked["PolicySourceArn"] == "arn:aws:iam::123456789012:role/scaler"
+        return {"EvaluationResults": [{"EvalDecision": self._decision}]}
+
+
+@pytest.mark.parametrize(
+    ("decision", "verdict"), [("allowed", "ok"), ("implicitDeny", "problem"), (None, "warning")]
+)
+def test_whether_the_role_may_set_a_count_is_asked_and_never_tried(
+    decision: str | None, verdict: str
+) -> None:
+    found = MayUpdate(Identity(decision)).finding("the count", "arn:service")  # type: ignore[arg-type]  # it answers
+
+    assert found.verdict == verdict
 
 
 # ---------------------------------------------------------------- the database role

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -146,3 +147,29 @@ def test_a_statement_that_takes_too_long_is_ended_and_is_no_reading(
 def test_a_server_that_does_not_answer_is_no_reading() -> None:
     with pytest.raises(Transient):
         source("postgresql://u:p@127.0.0.1:1/airflow").read()
+
+
+def test_a_password_that_is_rotated_while_a_connection_is_kept_is_read_again(
+    airflow_database: AirflowDatabase,
+) -> None:
+    role = f"rotated_{uuid.uuid4().hex[:12]}"
+    airflow_database.run(f"CREATE ROLE {role} LOGIN PASSWORD 'old'")
+    airflow_database.run(f"GRANT SELECT ON task_instance TO {role}")
+    airflow_database.add("queued")
+    stored = [as_user(airflow_database.url, role, "old")]
+    database = Database(
+        Secret(secret_id="airflow/db", read=lambda _id: stored[-1]), application_name="rotating"
+    )
+    kept = DatabaseSource(database, statement_timeout_seconds=5, meaning=Meaning(), clock=FakeClock())
+    with closing(kept) as scaler:
+        assert scaler.read().queues["heavy"].queued == 1
+
+        airflow_database.run(f"ALTER ROLE {role} PASSWORD 'new'")
+        stored.append(as_user(airflow_database.url, role, "new"))
+        assert scaler.read().queues["heavy"].queued == 1
+        airflow_database.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rotating'"
+        )
+        assert scaler.read().queues["heavy"].queued == 1
+    airflow_database.run(f"DROP OWNED BY {role}")
+    airflow_database.run(f"DROP ROLE {role}")

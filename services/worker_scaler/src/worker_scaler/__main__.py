@@ -12,6 +12,7 @@ from sidecar.loop import Pace
 from sidecar.secrets import Secret
 from worker_scaler.agents import DryRunAgents, HttpAgents
 from worker_scaler.budget import Budget
+from worker_scaler.checks.may_update import MayUpdate
 from worker_scaler.checks.service import ServiceCheck
 from worker_scaler.commands import GRANT_SQL, TRACE
 from worker_scaler.cycle import Cycle
@@ -73,7 +74,7 @@ class WorkerScaler:
         self._doctor = Doctor(
             settings=settings,
             fleets=fleets,
-            services=ServiceCheck(services, client, targets),
+            services=ServiceCheck(services, client, targets, MayUpdate(runtime.aws)),
             source=source,
             database=database_of(settings, runtime) if settings.has_database else None,
             lease=self._lease,

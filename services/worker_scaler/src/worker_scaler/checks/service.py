@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types_boto3_ecs.client import ECSClient
     from types_boto3_ecs.type_defs import ServiceTypeDef
 
+    from worker_scaler.checks.may_update import MayUpdate
     from worker_scaler.ecs import EcsServices
     from worker_scaler.model import Fleet
 
@@ -28,10 +29,13 @@ _NOBODY = "0" * 32
 class ServiceCheck:
     """Looks at services. Blocking."""
 
-    def __init__(self, services: EcsServices, client: ECSClient, targets: ScalableTargets) -> None:
+    def __init__(
+        self, services: EcsServices, client: ECSClient, targets: ScalableTargets, may_update: MayUpdate
+    ) -> None:
         self._services = services
         self._client = client
         self._targets = targets
+        self._may_update = may_update
 
     def findings(self, fleet: Fleet) -> Iterator[Finding]:
         """Yield what is to be said of one fleet."""
@@ -44,6 +48,9 @@ class ServiceCheck:
             return
         yield Finding(
             what=what, verdict="ok", why=f"desired {sighting.desired}, workers {len(sighting.present)}"
+        )
+        yield self._may_update.finding(
+            f"fleet {fleet.name}: permission to set the count", service.get("serviceArn", "")
         )
         yield self._may_protect(fleet)
         yield self._owner(fleet)

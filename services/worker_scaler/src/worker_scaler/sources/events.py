@@ -1,4 +1,4 @@
-"""What is told of the sources: what cannot be counted, what SQS says beside them, an unread history."""
+"""What is told of the sources: what cannot be counted, and what SQS says beside them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from worker_scaler.crosscheck import Agreement, QueueCheck
 
 if TYPE_CHECKING:
-    from sidecar.errors import SidecarError
     from sidecar.telemetry import Telemetry
 
 _CONSEQUENCES = {
@@ -64,15 +63,6 @@ class SourceEvents:
             self._log.warning(
                 "demand_from_sqs_alone", queues=list(queues), consequence="fleets may grow, none shrinks"
             )
-
-    def history_read(self) -> None:
-        """The history was read."""
-        self._is_news("history", "")
-
-    def history_failed(self, error: SidecarError) -> None:
-        """The history could not be read: decisions go on with the last one, or without."""
-        if self._is_news("history", str(error)):
-            self._log.warning("history_unread", what=error.what, why=error.why, to_do=error.remedy)
 
     def _is_news(self, subject: str, fact: object) -> bool:
         """Remember what was told last of a subject; say whether this differs."""
