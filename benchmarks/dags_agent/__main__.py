@@ -67,7 +67,7 @@ def _round(tool: Tool, disk: Disk, stub: StubProcess, number: int) -> list[dict[
         for scenario in ("cold", "no-op", "1 changed"):
             if scenario == "1 changed":
                 _change_one(stub, number)
-            time.sleep(disk.attributes_seconds)  # noqa: TID251 - what an NFS client would still know expires
+            time.sleep(disk.attributes_seconds)
             row = _measure(session, disk, stub)
             rows.append({"tool": tool.name, "disk": disk.name, "scenario": scenario, "round": number} | row)
     finally:
@@ -120,17 +120,17 @@ def main() -> None:
                 for number in range(arguments.rounds):
                     for tool in tools:
                         rows += _round(tool, disk, stub, number)
-                        print(f"{name} round {number}: {tool.name}", file=sys.stderr)  # noqa: T201 - progress
+                        print(f"{name} round {number}: {tool.name}", file=sys.stderr)
     finally:
         stub.close()
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1))
     loads = [row["load"] for row in rows]
-    print(  # noqa: T201 - the result
-        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} CPUs, {platform.machine()}, Python "  # noqa: TID251 - a script
-        f"{platform.python_version()}, {arguments.files} files in {arguments.directories} directories, medians "
-        f"of {arguments.rounds}, load {min(loads):.1f} to {max(loads):.1f}\n\n{_table(rows)}"
-    )
+    today = datetime.now(UTC)
+    machine = f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}"
+    shape = f"{arguments.files} files in {arguments.directories} directories, medians of {arguments.rounds}"
+    load = f"load {min(loads):.1f} to {max(loads):.1f}"
+    print(f"{today:%Y-%m-%d}, {machine}, {shape}, {load}\n\n{_table(rows)}")
 
 
 if __name__ == "__main__":

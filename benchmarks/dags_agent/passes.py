@@ -1,6 +1,6 @@
 """The agent's own pass, driven from outside: a line on standard input is a pass, a line of JSON its cost.
 
-It is a daemon: unlike a command in a loop it does not begin anew for every look, and is not measured as if it did.
+It is a daemon: unlike a command in a loop it does not begin anew for every look.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RESULT = "RESULT "
 
 
 async def _drive() -> None:
-    settings = DagsAgentSettings.load(dict(os.environ))  # noqa: TID251 - a script
+    settings = DagsAgentSettings.load(dict(os.environ))
     clock = SystemClock()
     telemetry = Telemetry(service="dags-agent", version="0", clock=clock)
     runtime = Runtime(
@@ -37,7 +37,7 @@ async def _drive() -> None:
         stop=Stop(),
         telemetry=telemetry,
         health=Health(clock),
-        rng=random.Random(0),  # noqa: S311 - jitter
+        rng=random.Random(0),
         environ={},
         dry_run=False,
     )
@@ -49,23 +49,24 @@ async def _drive() -> None:
         while await loop.run_in_executor(None, sys.stdin.readline):
             wall, cpu = time.perf_counter(), time.process_time()
             await cycle.sync()
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            now = (
-                int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
-            )  # noqa: ASYNC240 - after the pass
             _say(
                 {
                     "wall_seconds": time.perf_counter() - wall,
                     "cpu_seconds": time.process_time() - cpu,
-                    "peak_mib": peak,
-                    "resident_mib": now,
+                    "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                    "resident_mib": _resident_mib(),
                 }
             )
         cycle.close()
 
 
+def _resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
 def _say(document: dict[str, object]) -> None:
-    print(RESULT + json.dumps(document), flush=True)  # noqa: T201 - how it answers
+    print(RESULT + json.dumps(document), flush=True)
 
 
 if __name__ == "__main__":

@@ -63,21 +63,21 @@ def efs_like_disk(work: Path) -> Iterator[Disk]:
     backing.mkdir(parents=True)
     mount.mkdir()
     flags = subprocess.run(
-        ["pkg-config", "--cflags", "--libs", "fuse3"],  # noqa: S607 - whichever the machine has
+        ["pkg-config", "--cflags", "--libs", "fuse3"],
         check=True,
         capture_output=True,
         text=True,
     ).stdout.split()
-    subprocess.run(["cc", "-O2", str(_SOURCE), "-o", str(program), *flags], check=True)  # noqa: S603, S607 - as above
+    subprocess.run(["cc", "-O2", str(_SOURCE), "-o", str(program), *flags], check=True)
     latencies = [str(READ_MICROSECONDS), str(WRITE_MICROSECONDS)]
     options = ["-f", "-o", "max_threads=128,max_idle_threads=128"]
-    server = subprocess.Popen([str(program), str(backing), *latencies, str(mount), *options])  # noqa: S603 - ours
+    server = subprocess.Popen([str(program), str(backing), *latencies, str(mount), *options])
     try:
         deadline = time.monotonic() + _MOUNT_SECONDS
         while not mount.is_mount():
             if server.poll() is not None or time.monotonic() > deadline:
                 raise OSError("the slow file system does not mount here")
-            time.sleep(0.05)  # noqa: TID251 - a script
+            time.sleep(0.05)
         yield Disk("efs", mount, ATTRIBUTES_SECONDS, mount / ".operations")
     finally:
         server.terminate()

@@ -25,7 +25,9 @@ import sys, time
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 hook = S3Hook(aws_conn_id=None)
 began = time.perf_counter()
-hook.sync_to_local_dir(bucket_name=sys.argv[1], local_dir=sys.argv[3], s3_prefix=sys.argv[2], delete_stale=True)
+hook.sync_to_local_dir(
+    bucket_name=sys.argv[1], local_dir=sys.argv[3], s3_prefix=sys.argv[2], delete_stale=True
+)
 print("RESULT", time.perf_counter() - began)
 """
 
@@ -42,7 +44,9 @@ class Cost:
 class Tool(Protocol):
     """One way to bring a prefix to a directory."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As the table shows it."""
 
     def open(self, target: Path) -> Session:
         """Begin with a directory that is not there yet."""
@@ -60,7 +64,7 @@ class Session(Protocol):
 
 def environment(endpoint: str) -> dict[str, str]:
     """Return what every tool needs to reach the stub, and nothing that leads elsewhere."""
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}  # noqa: TID251 - a script
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return inherited | {
         "AWS_ACCESS_KEY_ID": "bench",
         "AWS_SECRET_ACCESS_KEY": "bench",
@@ -94,7 +98,7 @@ class _CommandSession:
     def sync(self) -> Cost:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         began = time.perf_counter()
-        done = subprocess.run(  # noqa: S603 - the tools under measurement
+        done = subprocess.run(
             self._command, env=self._environment, check=True, capture_output=True, text=True
         )
         wall = time.perf_counter() - began
@@ -116,7 +120,7 @@ class OurAgent:
 
     def open(self, target: Path) -> Session:
         """Start it."""
-        return AgentSession(self.environment | {"DAGS_AGENT_TARGET": str(target)})
+        return AgentSession({**self.environment, "DAGS_AGENT_TARGET": str(target)})
 
 
 class AgentSession:
@@ -142,21 +146,21 @@ class AgentSession:
 
     def measure(self) -> dict[str, Any]:
         """Ask for a pass, and return all that it tells."""
-        assert self._process.stdin is not None  # noqa: S101 - for the type checker
+        assert self._process.stdin is not None
         self._process.stdin.write("pass\n")
         self._process.stdin.flush()
         return self._answer()
 
     def close(self) -> None:
         """End it."""
-        assert self._process.stdin is not None  # noqa: S101 - for the type checker
-        assert self._process.stdout is not None  # noqa: S101 - for the type checker
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait(60)
         self._process.stdout.close()
 
     def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None  # noqa: S101 - for the type checker
+        assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith(RESULT):
                 told: dict[str, Any] = json.loads(line.removeprefix(RESULT))

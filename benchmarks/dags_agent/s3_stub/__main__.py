@@ -21,7 +21,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         tls.load_cert_chain(arguments.cert, arguments.key)
     stub = Stub()
     server = await loop.create_server(lambda: Connection(stub), "127.0.0.1", arguments.port, ssl=tls)
-    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - how its starter learns the port
+    print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.buffer.read)
     server.close()
 

@@ -21,10 +21,10 @@ class StubProcess:
         command = [sys.executable, "-m", "benchmarks.dags_agent.s3_stub"]
         if certificate is not None:
             command += ["--cert", str(certificate), "--key", str(key)]
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
+        self._process = subprocess.Popen(
             command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        assert self._process.stdout is not None  # noqa: S101 - for the type checker
+        assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
 
     @property
@@ -42,8 +42,8 @@ class StubProcess:
 
     def close(self) -> None:
         """End it: it serves until its standard input closes."""
-        assert self._process.stdin is not None  # noqa: S101 - for the type checker
-        assert self._process.stdout is not None  # noqa: S101 - for the type checker
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait(_ANSWER_SECONDS)
         self._process.stdout.close()

@@ -82,7 +82,7 @@ class Stub:
         if place.is_recorded:
             place.seen_headers.append(request.headers)
         reply = self._refuse(place, request, name) or self._reply(place, request, key, operation)
-        if reply.status >= 400:  # noqa: PLR2004 - HTTP's own border
+        if reply.status >= 400:
             place.counts[f"{operation}:{reply.status}"] += 1
         return reply, place.latency_seconds
 
@@ -95,13 +95,13 @@ class Stub:
                 400, "AuthorizationHeaderMalformed", message, {"x-amz-bucket-region": place.region}, extra
             )
         if place.skew_seconds:
-            now = datetime.now(UTC) + timedelta(seconds=place.skew_seconds)  # noqa: TID251 - a server has a clock
+            now = datetime.now(UTC) + timedelta(seconds=place.skew_seconds)
             if abs(verify.signed_at(headers) - now) > _SKEW_MAX:
                 date = {"date": format_datetime(now, usegmt=True)}
                 return _error(403, "RequestTimeTooSkewed", "The difference is too large.", date)
         if place.secrets:
             secret = place.secrets.get(verify.access_key_of(headers), "")
-            if secret == "expired":  # noqa: S105 - a word of the control protocol
+            if secret == "expired":
                 return _error(400, "ExpiredToken", "The provided token has expired.")
             if not secret or not verify.is_genuine(request.target, headers, secret):
                 return _error(403, "SignatureDoesNotMatch", "The request signature does not match.")
@@ -158,7 +158,7 @@ def _set_up(place: Place, document: dict[str, Any]) -> None:
         for key, made in document["objects"].items():
             body = bytes.fromhex(made.pop("hex"))
             if key in document.get("touch", []):
-                made["modified"] = datetime.now(UTC)  # noqa: TID251 - a server has a clock
+                made["modified"] = datetime.now(UTC)
             place.bucket.put(key, store(key, body, **made))
     if "seed" in document:
         _seed(place, **document["seed"])
@@ -174,7 +174,7 @@ def _set_up(place: Place, document: dict[str, Any]) -> None:
         place.bucket.page_keys = document["page_keys"]
 
 
-def _seed(place: Place, *, files: int, directories: int, prefix: str, round: int = 0) -> None:  # noqa: A002 - protocol word
+def _seed(place: Place, *, files: int, directories: int, prefix: str, round: int = 0) -> None:
     """Fill with files of 2 to 8 KiB that look like DAGs, spread over directories; the same each time."""
     for number in range(files):
         key = f"{prefix}team{number % directories:04d}/dag_{number:06d}.py"
@@ -241,7 +241,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
+        assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._stub.connections += 1
 
