@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import platform
 import random
 import resource
@@ -145,7 +146,7 @@ def main() -> int:
     logs.configure(service="worker-scaler", level="info", log_format="json")
     out = sys.stdout.write
     out(f"{platform.python_implementation()} {platform.python_version()}, {platform.machine()}, ")
-    out(f"{platform.system()}; median CPU of {ticks} ticks\n\n")
+    out(f"{os.cpu_count()} cores, {platform.system()}; median CPU of {ticks} ticks\n\n")
     out("| fleets | workers | ms per tick | µs per worker | share of a 10 s tick |\n")
     out("| ---: | ---: | ---: | ---: | ---: |\n")
     for fleets, workers in SIZES:
