@@ -124,9 +124,7 @@ class Theirs:
         return self._ids
 
     def _update(self, number: int, **members: Any) -> str | None:
-        answer = self.ecs.call(
-            "UpdateTaskProtection", cluster=CLUSTER, tasks=[self.ids()[number]], **members
-        )
+        answer = self.ecs.call("UpdateTaskProtection", cluster=CLUSTER, tasks=[self.ids()[number]], **members)
         reasons = [failure["reason"] for failure in answer["failures"]]
         return reasons[0] if reasons else None
 
@@ -156,11 +154,11 @@ def test_a_lowered_count_stops_at_random_and_never_who_is_protected() -> None:
     for seed in range(20):
         started: list[Task] = []
         service = Service(
-            dice=random.Random(seed),
+            dice=random.Random(seed),  # noqa: S311 - repeatable chance
             latency=StartLatency(),
             slots=16,
             will_start=started.append,
-            stops=lambda task: None,
+            stops=lambda _: None,
         )
         service.set_desired(5, 0.0)
         for task in started:

@@ -12,8 +12,8 @@ class Foresight:
 
     Attributes:
         prescale: workers are ordered before known cron runs, for as many tasks as those had at first.
-        lead_quantile: how slow a start is reckoned with when ordering them: 0.5 is late half of the times, 0.9 leaves
-            cron work nearly no wait and costs a tenth more.
+        lead_quantile: how slow a start is reckoned with when ordering them: 0.5 is late half of the times,
+            0.9 leaves cron work nearly no wait and costs more.
         order: among the workers that may go, those go first whose tasks end soonest.
         drain: a task that is over within this time does not count as a whole slot, because a slot gets free
             sooner than a worker would start: the slot is used again by the next one. Zero counts whole tasks.
