@@ -111,3 +111,21 @@ def test_the_agent_is_switched_off_by_one_variable(tmp_path: Path) -> None:
     code = "from airflow_ecs.celery_sqs import CELERY_CONFIG; print('worker_consumer' in CELERY_CONFIG)"
     done = airflow(code, tmp_path, AIRFLOW_ECS_WORKER_AGENT="off")
     assert done.stdout.splitlines()[-1:] == ["False"], done.stderr
+
+
+def test_each_publish_is_timed_once_for_airflows_stats_with_its_queue(tmp_path: Path) -> None:
+    code = """
+from unittest import mock
+from celery import Celery
+from airflow_ecs import publish_latency
+publish_latency.watch()
+publish_latency.watch()
+with mock.patch.object(publish_latency._stats(), "timing", autospec=True) as timing:
+    Celery(broker="memory://").send_task("work", queue="heavy")
+(name, milliseconds), options = timing.call_args
+print(timing.call_count, name, milliseconds > 0, options)
+"""
+    done = airflow(code, tmp_path)
+    assert done.stdout.splitlines()[-1:] == [
+        "1 airflow_ecs.celery_publish True {'tags': {'queue': 'heavy'}}"
+    ], done.stderr

@@ -15,8 +15,8 @@ from typing import Any
 
 from airflow.providers.celery.executors.default_celery import (  # type: ignore[import-not-found]  # of the image
     DEFAULT_CELERY_CONFIG,
+    conf,  # whichever configuration this version of the provider itself reads
 )
-from airflow.providers.common.compat.sdk import conf  # type: ignore[import-not-found]  # the same
 
 from airflow_ecs import publish_latency, sqs_profile, versions
 from airflow_ecs.worker_agent import settings

@@ -110,7 +110,7 @@ def probe(client: Any, name: str, url: str) -> Finding:
 
 def of_airflow() -> list[Finding]:
     """Judge the settings of Airflow that a module of ours cannot set."""
-    from airflow.providers.common.compat.sdk import (  # type: ignore[import-not-found]  # noqa: PLC0415  # of the image
+    from airflow.configuration import (  # type: ignore[import-not-found]  # noqa: PLC0415  # of the image
         conf,
     )
 

@@ -33,8 +33,16 @@ def _after(routing_key: str = "", **_: Any) -> None:
     milliseconds = (clock.monotonic() - _begun.at) * 1000
     # A number that cannot be delivered must not fail the task that was published.
     with contextlib.suppress(Exception):
-        from airflow.providers.common.compat.sdk import (  # type: ignore[import-not-found]  # noqa: PLC0415  # heavy, and there by now
+        _stats().timing(STAT, milliseconds, tags={"queue": routing_key})
+
+
+def _stats() -> Any:
+    try:
+        from airflow.providers.common.compat.sdk import (  # type: ignore[import-not-found]  # noqa: PLC0415  # there by now
             Stats,
         )
-
-        Stats.timing(STAT, milliseconds, tags={"queue": routing_key})
+    except ImportError:  # providers of Airflow 3.0
+        from airflow.stats import (  # type: ignore[import-not-found]  # noqa: PLC0415  # the same
+            Stats,
+        )
+    return Stats
