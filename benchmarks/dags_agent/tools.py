@@ -168,7 +168,7 @@ class AgentSession:
         raise RuntimeError(f"the agent ended with {self._process.wait(60)}")
 
 
-def ours(endpoint: str, *, client: str = "native", concurrency: int = 64) -> OurAgent:
+def ours(endpoint: str, *, client: str = "native") -> OurAgent:
     """Return our agent, as on an EFS access point: files belong to who writes them."""
     name = "dags-agent" if client == "native" else f"dags-agent ({client})"
     settings = {
@@ -176,7 +176,6 @@ def ours(endpoint: str, *, client: str = "native", concurrency: int = 64) -> Our
         "DAGS_AGENT_S3_CLIENT": client,
         "DAGS_AGENT_SETTLE_SECONDS": "0",
         "DAGS_AGENT_OWNER": f"{os.geteuid()}:{os.getegid()}",
-        "DAGS_AGENT_MAX_CONCURRENCY": str(concurrency),
     }
     return OurAgent(name, environment(endpoint) | settings)
 

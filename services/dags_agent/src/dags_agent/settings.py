@@ -166,7 +166,7 @@ class DagsAgentSettings(SidecarSettings):
         ),
     )
     max_concurrency: int = Field(
-        default=32, ge=1, le=256, description="Downloads, and file operations, in flight at once"
+        default=64, ge=1, le=256, description="Downloads, and file operations, in flight at once"
     )
     sync_timeout_seconds: float = Field(
         default=600.0, gt=0, description="A pass that takes longer is cancelled and tried again"
