@@ -1,4 +1,4 @@
-"""On which file systems inotify is blind: those that other machines write to. Pure but for one read."""
+"""On which file systems inotify is blind: those that other machines write to."""
 
 from __future__ import annotations
 
