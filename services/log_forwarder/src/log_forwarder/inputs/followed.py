@@ -25,7 +25,7 @@ from sidecar.errors import Transient
 REMOVED_SECONDS = 2.0  # a removed file may still be written to: its writer holds it open as we do
 HOT_SECONDS = 60.0  # one that was only renamed out of the globs, for much longer
 _PURGE_SECONDS = 86_400.0
-_COOLING_SECONDS = 0.5
+_TENDING_SECONDS = 0.2  # what happens to a file is told by events; this is for what they cannot tell
 _MOST_LOOKED_AT = 64  # for one to close; finding the best of all would cost more than reading without keeping
 
 
@@ -72,7 +72,7 @@ class FollowedFiles:
         self._over: list[int] = []
         self._devices: set[int] = set()
         self._round = 0
-        self._next_purge = self._next_cooling = monotonic()
+        self._next_purge = self._next_tending = monotonic()
 
     def __iter__(self) -> Iterator[TailedFile]:
         return iter(list(self._files.values()))
@@ -122,6 +122,7 @@ class FollowedFiles:
     def end_round(self) -> None:
         """A scan of everything ended."""
         self._listener.cold_ended(self.cold.end_round())
+        self._next_tending = self._monotonic()
         for file in self:
             if file.seen_in != self._round:
                 file.is_named = False
@@ -138,13 +139,15 @@ class FollowedFiles:
     def tend(self) -> None:
         """Look at files that have no name, let go of those that are over; make room for others."""
         now = self._monotonic()
+        if now < self._next_tending:
+            return
+        self._next_tending = now + _TENDING_SECONDS
         for file in list(self._unnamed):
             self.look_again(file)
             if not file.is_named and self._is_over(file, now):
                 self._end(file)
         excess = len(self._files) - self.open_files.most
-        if excess > 0 and now >= self._next_cooling:
-            self._next_cooling = now + _COOLING_SECONDS
+        if excess > 0:
             self._make_cold(list(self._files.values()), excess)
         if self._over:
             self._forget()
@@ -276,7 +279,9 @@ class FollowedFiles:
         if file.unread_bytes:
             return False
         silent_seconds = now - file.grew_at
-        return silent_seconds >= (REMOVED_SECONDS if is_deleted(file.descriptor) else HOT_SECONDS)
+        if silent_seconds < REMOVED_SECONDS:
+            return False
+        return silent_seconds >= HOT_SECONDS or is_deleted(file.descriptor)
 
     def _end(self, file: TailedFile) -> None:
         """Let go of a file. Only one that is certainly deleted is forgotten: a volume may come back."""
