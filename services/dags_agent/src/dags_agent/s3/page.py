@@ -6,9 +6,11 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree as ET
 
@@ -122,9 +124,15 @@ def _listed(found: Mapping[str, str], *, is_encoded: bool) -> Listed:
         key=decoded(found["Key"]) if is_encoded else found["Key"],
         size_bytes=int(found["Size"]),
         etag=etag,
-        last_modified=datetime.fromisoformat(found["LastModified"]),
-        storage_class=found.get("StorageClass", "STANDARD"),
+        last_modified=_time(found["LastModified"]),
+        storage_class=sys.intern(found.get("StorageClass", "STANDARD")),
     )
+
+
+@lru_cache(maxsize=1024)
+def _time(text: str) -> datetime:
+    """An upload gives many objects one second: one value of it for all, 100,000 keys are held in memory."""
+    return datetime.fromisoformat(text)
 
 
 def _parsed(text: bytes) -> ET.Element:
