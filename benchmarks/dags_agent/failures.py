@@ -49,29 +49,31 @@ class Bucket:
         self._stub = stub
         self._held: set[str] = set()
 
-    def put(self, files: dict[str, bytes], *, touch: bool = False) -> None:
-        """Store files; with ``touch`` they are of this second, else of long ago."""
+    def put(self, files: dict[str, bytes]) -> None:
+        """Store files, all of one second long ago."""
         keys = {f"{PREFIX}{path}": {"hex": body.hex()} for path, body in files.items()}
         self._held |= keys.keys()
-        self._stub.set_up(BUCKET, objects=keys, touch=list(keys) if touch else [], page_keys=_PAGE_KEYS)
+        self._stub.set_up(BUCKET, objects=keys, page_keys=_PAGE_KEYS)
 
-    def fail_page(self, page: int, *, times: int = -1) -> None:
-        """Let a page of the listing answer 500."""
-        fault = {"do": "status", "operation": "list", "key": str(page), "status": 500, "times": times}
-        self._stub.set_up(BUCKET, reset_counts=True, faults=[fault | {"code": "InternalError"}])
+    def fail_listing_after(self, pages: int) -> None:
+        """Let every page of the listing after the first ones answer 500, however often it is asked for."""
+        fault = {"do": "status", "operation": "list", "skip": pages, "status": 500, "times": -1}
+        self._stub.set_up(BUCKET, faults=[fault | {"code": "InternalError"}])
 
 
 def main() -> None:
     """Run every accident with every tool."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", type=Path, help="directory with bin/ of the peers")
+    parser.add_argument("--only", choices=[accident.__name__ for accident in ACCIDENTS])
     arguments = parser.parse_args()
-    rows = {accident.__name__: dict[str, str]() for accident in ACCIDENTS}
+    accidents = [a for a in ACCIDENTS if arguments.only in (None, a.__name__)]
+    rows = {accident.__name__: dict[str, str]() for accident in accidents}
     names: list[str] = []
-    for accident in ACCIDENTS:
+    for accident in accidents:
         names = _try_all(accident, arguments.peers, rows[accident.__name__])
     sys.stdout.write(f"| accident | {' | '.join(names)} |\n|{' --- |' * (len(names) + 1)}\n")
-    for accident in ACCIDENTS:
+    for accident in accidents:
         cells = " | ".join(rows[accident.__name__].get(name, "") for name in names)
         sys.stdout.write(f"| {(accident.__doc__ or '').rstrip('.')} | {cells} |\n")
 
@@ -127,9 +129,7 @@ def _tools(endpoint: str, directory: Path | None) -> list[Tool]:
 def _exit_code(command: Sequence[str], settings: dict[str, str]) -> int:
     """Return how it ended; 124, as timeout(1) says it, when it did not."""
     try:
-        done = subprocess.run(  # noqa: S603 - the tools under comparison
-            command, env=settings, capture_output=True, timeout=_RUN_SECONDS, check=False
-        )
+        done = subprocess.run(command, env=settings, capture_output=True, timeout=_RUN_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return 124
     return done.returncode
@@ -155,17 +155,17 @@ def same_size_edit(tool: Tool, bucket: Bucket, target: Path) -> str:
 
 
 def two_in_a_second(tool: Tool, bucket: Bucket, target: Path) -> str:
-    """Two uploads within one second, synced between."""
-    bucket.put({"0001.py": b"V = 2\n"}, touch=True)
+    """Two uploads of one `LastModified` second, synced between."""
+    bucket.put({"twice.py": b"V = 1\n"})
     tool.run(target)
-    bucket.put({"0001.py": b"V = 3\n"}, touch=True)
+    bucket.put({"twice.py": b"V = 2\n"})
     tool.run(target)
-    return "published" if _text(tool, target, "0001.py") == b"V = 3\n" else "**missed**"
+    return "published" if _text(tool, target, "twice.py") == b"V = 2\n" else "**missed**"
 
 
 def list_error(tool: Tool, bucket: Bucket, target: Path) -> str:
     """The second page of the listing fails, with deletion on."""
-    bucket.fail_page(1)
+    bucket.fail_listing_after(1)
     code = tool.run(target)
     lost = len(_FILES) - _count(tool, target)
     return f"kept all, exit {code}" if not lost else f"**deleted {lost} of {len(_FILES)}, exit {code}**"
