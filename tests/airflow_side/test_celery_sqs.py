@@ -13,6 +13,7 @@ from .workers import AIRFLOW_PYTHON
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.timeout(300),
     pytest.mark.skipif(not AIRFLOW_PYTHON.exists(), reason="Airflow is not installed: make .airflow/.ready"),
 ]
 

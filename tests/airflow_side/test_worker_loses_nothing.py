@@ -12,7 +12,7 @@ from .workers import AIRFLOW_PYTHON, Stage, Worker
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(not AIRFLOW_PYTHON.exists(), reason="Airflow is not installed: make .airflow/.ready"),
 ]
 
@@ -60,7 +60,7 @@ def test_every_task_runs_exactly_once_except_those_whose_worker_was_killed_which
         assert [idle.ended(), terminated.ended()] == [0, 0]
         wait_until(
             lambda: [stage.counts(queue) for queue in ("default", "heavy")] == [(0, 0), (0, 0)],
-            "empty queues", deadline_seconds=60,
+            "empty queues", deadline_seconds=120,
         )  # fmt: skip
     runs = stage.runs()
     # A task that ended, and whose message the killed worker could not delete any more, may run again as well:

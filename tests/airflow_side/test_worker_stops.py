@@ -13,7 +13,7 @@ from .workers import AIRFLOW_PYTHON, Stage, Worker
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(not AIRFLOW_PYTHON.exists(), reason="Airflow is not installed: make .airflow/.ready"),
 ]
 
@@ -65,7 +65,7 @@ def test_a_worker_told_to_stop_finishes_what_it_runs_and_gives_back_what_comes(s
     with Worker(stage, "default", wait_seconds=5) as worker:
         worker.ready()
         stage.send((1, 4.0, "default"))
-        wait_until(lambda: stage.runs()[1] == 1, "the task to begin", deadline_seconds=30)
+        wait_until(lambda: stage.runs()[1] == 1, "the task to begin", deadline_seconds=90)
         body = stage.prepared(2, 0.0, "heavy")
         worker.terminate()
         wait_until(lambda: worker.state()["phase"] == "stopping", "the agent to know")
@@ -74,7 +74,7 @@ def test_a_worker_told_to_stop_finishes_what_it_runs_and_gives_back_what_comes(s
     assert stage.ended() == {1}
     assert stage.counts("default") == (1, 0)
     with Worker(stage, "default").ready():
-        wait_until(lambda: stage.ended() == {1, 2}, "the other worker", deadline_seconds=30)
+        wait_until(lambda: stage.ended() == {1, 2}, "the other worker", deadline_seconds=90)
     assert stage.runs() == {1: 1, 2: 1}
 
 
@@ -88,7 +88,7 @@ def test_a_cordoned_worker_becomes_quiet_once_its_poll_came_back_and_takes_nothi
         assert stage.counts("default") == (1, 0)
         assert not stage.runs()
         assert worker.order("work")["phase"] == "working"
-        wait_until(lambda: stage.ended() == {1}, "the task", deadline_seconds=30)
+        wait_until(lambda: stage.ended() == {1}, "the task", deadline_seconds=90)
         assert stage.runs() == {1: 1}
 
 
@@ -98,7 +98,7 @@ def test_an_order_that_lapses_lets_the_worker_work_again(stage: Stage) -> None:
         worker.order("cordon", expires_seconds=4)
         worker.phase("quiet")
         stage.send((1, 0.0, "default"))
-        wait_until(lambda: stage.ended() == {1}, "the task", deadline_seconds=30)
+        wait_until(lambda: stage.ended() == {1}, "the task", deadline_seconds=90)
         assert worker.state()["order"] is None
 
 
@@ -108,7 +108,7 @@ def test_cordon_and_work_in_turns_never_leave_two_polls_of_a_queue_open(stage: S
         for order in ["cordon", "work"] * 10:
             worker.order(order)
         stage.send(*[(number, 0.0, "default") for number in range(20)])
-        wait_until(lambda: len(stage.ended()) == 20, "the tasks", deadline_seconds=60)
+        wait_until(lambda: len(stage.ended()) == 20, "the tasks", deadline_seconds=120)
         assert set(stage.runs().values()) == {1}
         worker.order("cordon")
         worker.phase("quiet")
@@ -132,10 +132,10 @@ def test_a_queue_is_asked_again_after_a_poll_that_failed(stage: Stage, kind: str
     with Worker(stage, "default", wait_seconds=1) as worker:
         worker.ready()
         stage.cloud.add_faults({"service": "sqs", "action": "ReceiveMessage", "kind": kind, "count": 2})
-        wait_until(lambda: "is repeated" in worker.text(), "a failed poll", deadline_seconds=30)
+        wait_until(lambda: "is repeated" in worker.text(), "a failed poll", deadline_seconds=90)
         stage.cloud.clear_faults()
         stage.send((1, 0.0, "default"))
-        wait_until(lambda: stage.ended() == {1}, "the task", deadline_seconds=30)
+        wait_until(lambda: stage.ended() == {1}, "the task", deadline_seconds=90)
         assert worker.process.poll() is None
 
 
@@ -154,22 +154,22 @@ def test_shortly_before_the_stop_timeout_what_still_runs_is_interrupted_and_its_
     with Worker(stage, "default", wait_seconds=1, environment=limit) as worker:
         worker.ready()
         stage.send((1, 600.0, "default"))
-        wait_until(lambda: stage.runs()[1] == 1, "the task to begin", deadline_seconds=30)
+        wait_until(lambda: stage.runs()[1] == 1, "the task to begin", deadline_seconds=90)
         worker.terminate()
         worker.ended()
         assert "almost over" in worker.text()
     assert not stage.ended()
-    wait_until(lambda: stage.counts("default") == (1, 0), "the message to be visible", deadline_seconds=30)
+    wait_until(lambda: stage.counts("default") == (1, 0), "the message to be visible", deadline_seconds=90)
 
 
 def test_a_worker_whose_connection_broke_goes_on_with_one_poll_a_queue(stage: Stage) -> None:
     with Worker(stage, "default", wait_seconds=1, environment={"BREAK_AFTER": "1"}) as worker:
         worker.ready()
         wait_until(
-            lambda: "broken by the test" in worker.text(), "the broken connection", deadline_seconds=30
+            lambda: "broken by the test" in worker.text(), "the broken connection", deadline_seconds=90
         )
         stage.send(*[(number, 0.0, "default") for number in range(10)])
-        wait_until(lambda: len(stage.ended()) == 10, "the tasks", deadline_seconds=30)
+        wait_until(lambda: len(stage.ended()) == 10, "the tasks", deadline_seconds=90)
         worker.order("cordon")
         worker.phase("quiet")
         worker.terminate()
@@ -181,7 +181,7 @@ def test_a_cold_shutdown_gives_back_what_runs_and_ends(stage: Stage) -> None:
     with Worker(stage, "default", wait_seconds=1) as worker:
         worker.ready()
         stage.send((1, 600.0, "default"))
-        wait_until(lambda: stage.runs()[1] == 1, "the task to begin", deadline_seconds=30)
+        wait_until(lambda: stage.runs()[1] == 1, "the task to begin", deadline_seconds=90)
         worker.process.send_signal(signal.SIGQUIT)
         worker.ended()
-    wait_until(lambda: stage.counts("default") == (1, 0), "the message to be visible", deadline_seconds=30)
+    wait_until(lambda: stage.counts("default") == (1, 0), "the message to be visible", deadline_seconds=90)

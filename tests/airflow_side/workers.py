@@ -77,11 +77,11 @@ class Worker:
         wait_until(
             lambda: "ready." in self.text() or self.process.poll() is not None,
             "a worker",
-            deadline_seconds=60,
+            deadline_seconds=120,
         )
         assert self.process.poll() is None, self.text()
         if not self.is_stock:
-            wait_until(self._answers, "its agent", deadline_seconds=30)
+            wait_until(self._answers, "its agent", deadline_seconds=120)
         return self
 
     def _answers(self) -> bool:
@@ -107,7 +107,7 @@ class Worker:
 
     def phase(self, wanted: str) -> None:
         """Wait for a phase."""
-        wait_until(lambda: self.state()["phase"] == wanted, f"phase {wanted}", deadline_seconds=60)
+        wait_until(lambda: self.state()["phase"] == wanted, f"phase {wanted}", deadline_seconds=120)
 
     def terminate(self) -> None:
         """SIGTERM to the main process alone, as ECS does."""
