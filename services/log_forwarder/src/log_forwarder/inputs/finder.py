@@ -141,6 +141,7 @@ class Finder:
 
     def _take_events(self, source: inotify.Inotify) -> None:
         changed: dict[tuple[int, str], None] = {}
+        gone: list[int] = []  # forgotten last: what was removed in them is told under their names
         for event in source.events():
             if event.mask & inotify.Q_OVERFLOW:
                 self._listener.events_lost()
@@ -148,19 +149,25 @@ class Finder:
                 return
             if event.mask & _GONE:
                 if event.mask & inotify.IGNORED:
-                    self._drop(event.watch)
+                    gone.append(event.watch)
             elif not event.mask & inotify.IS_DIRECTORY:
                 changed[event.watch, event.name] = None
             elif event.mask & _APPEARED and (above := self._watches.path(event.watch)) is not None:
                 self._walk(f"{above}/{event.name}", event.watch)
         for watch, name in changed:
-            above = self._watches.path(watch)
-            if above is not None and self._globs.names(path := f"{above}/{name}"):
-                sighting = self._globs.sight(path)
-                if sighting is not None:
-                    self._follower.sighted(sighting)
-                else:
-                    self._follower.vanished(path)
+            self._look_at(watch, name)
+        for watch in gone:
+            self._drop(watch)
+
+    def _look_at(self, watch: int, name: str) -> None:
+        above = self._watches.path(watch)
+        if above is None or not self._globs.names(path := f"{above}/{name}"):
+            return
+        sighting = self._globs.sight(path)
+        if sighting is not None:
+            self._follower.sighted(sighting)
+        else:
+            self._follower.vanished(path)
 
     def _drop(self, watch: int) -> None:
         """Forget a directory that is gone; one that walks begin with may come back, and nothing tells."""
