@@ -175,7 +175,8 @@ def test_an_upload_of_300_files_is_one_release_a_moment_after_its_last_event(
             "DAGS_AGENT_HTTP_PORT": "0",
             "DAGS_AGENT_INTERVAL_SECONDS": "3600",  # only an event can begin the second pass
             "DAGS_AGENT_EVENTS_QUEUE_URL": url,
-            "DAGS_AGENT_QUIET_SECONDS": "5",  # the emulator takes its time on a loaded machine
+            "DAGS_AGENT_QUIET_SECONDS": "10",  # the emulator takes its time on a loaded machine
+            "DAGS_AGENT_QUIET_MAX_SECONDS": "300",
         },
     )
     current = tmp_path / "efs/current"
