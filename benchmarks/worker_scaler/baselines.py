@@ -82,6 +82,9 @@ class RuleController:
             world.measure.calls["UpdateService"] += 1
             service.set_desired(count, world.now)
 
+    def close(self) -> None:
+        """Hold nothing."""
+
 
 class Fixed:
     """Always the same count."""

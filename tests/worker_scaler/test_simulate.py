@@ -72,6 +72,9 @@ class Always:
     def tick(self, world: World) -> None:
         world.service.set_desired([count for at, count in self._steps if at <= world.now][-1], world.now)
 
+    def close(self) -> None:
+        pass
+
 
 @pytest.mark.parametrize("policy", list(policies()))
 def test_no_task_is_killed_and_all_are_done_whatever_part_is_off(policy: str) -> None:
@@ -128,6 +131,9 @@ def test_a_cordoned_worker_takes_nothing_more_once_its_poll_has_returned() -> No
                 else:
                     world.order(task, cordon=False)
                     task.protected_until = 0.0 if world.now >= 400 else task.protected_until
+
+        def close(self) -> None:
+            pass
 
     world.play(Cordons())
     assert not taken

@@ -63,6 +63,7 @@ class ScalerController:
 
     def close(self) -> None:
         """End the event loop."""
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
 
 

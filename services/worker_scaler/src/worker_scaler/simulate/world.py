@@ -66,6 +66,9 @@ class Controller(Protocol):
     def tick(self, world: World) -> None:
         """Look and act, once."""
 
+    def close(self) -> None:
+        """Let go of what it holds; called once, after the last tick."""
+
 
 class Event(IntEnum):
     """What can be due."""
@@ -133,16 +136,19 @@ class World:
 
     # ------------------------------------------------------------ time
     def play(self, controller: Controller) -> None:
-        """Let time pass until all work is done and the service is at zero."""
+        """Let time pass until all work is done and the service is at zero; then the controller is closed."""
         self._controller = controller
         for index, run in enumerate(self.workload.runs):
             self._at(run.at_seconds, Event.RUN_BEGINS, (index, run))
         self.unfinished = len(self.workload.runs)
         self._at(0.0, Event.TICK, None)
         events, handlers = self._events, self._handlers
-        while events:
-            self.now, _, kind, subject = heapq.heappop(events)
-            handlers[kind](subject)
+        try:
+            while events:
+                self.now, _, kind, subject = heapq.heappop(events)
+                handlers[kind](subject)
+        finally:
+            controller.close()
         self.measure.ended_at = self.now
         self.measure.billed_seconds = self.service.billed_seconds
 
