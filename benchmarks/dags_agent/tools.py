@@ -22,11 +22,12 @@ _SOURCE = f"s3://{BUCKET}/{PREFIX}"
 _ROOT = Path(__file__).parents[2]
 _SYNC_WITH_HOOK = """
 import sys, time
+from pathlib import Path
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 hook = S3Hook(aws_conn_id=None)
 began = time.perf_counter()
 hook.sync_to_local_dir(
-    bucket_name=sys.argv[1], local_dir=sys.argv[3], s3_prefix=sys.argv[2], delete_stale=True
+    bucket_name=sys.argv[1], local_dir=Path(sys.argv[3]), s3_prefix=sys.argv[2], delete_stale=True
 )
 print("RESULT", time.perf_counter() - began)
 """
@@ -217,7 +218,7 @@ def _rclone(program: str, endpoint: str, flags: Sequence[str]) -> Callable[[Path
     def command(target: Path) -> Sequence[str]:
         return [
             *(program, "sync", f":s3:{BUCKET}/{PREFIX}", str(target), *flags),
-            *("--s3-provider", "AWS", "--s3-env-auth", "--s3-endpoint", endpoint),
+            *("--s3-provider", "Minio", "--s3-env-auth", "--s3-endpoint", endpoint),
             *("--s3-region", "eu-west-1", "--s3-force-path-style", "--config", os.devnull),
         ]
 
