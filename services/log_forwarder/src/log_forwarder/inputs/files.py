@@ -24,6 +24,7 @@ from sidecar.errors import Transient
 IDLE_FLUSH_SECONDS = 5.0  # an unfinished line of a file that does not grow any more is sent as it is
 _EVENT_FLUSH_SECONDS = 0.5  # whole lines that a rule holds back for more
 _STATE_PAUSE_SECONDS = 1.0
+_READS_PER_LOOK = 8
 _TELL_AFTER_FAILED_READS = 2
 
 
@@ -94,7 +95,9 @@ class FileInput:
 
     def chunks(self) -> Iterator[Chunk]:
         """Read up to one chunk of each file that has something, then the unfinished lines that are due."""
-        for file in list(self.files.ready):
+        for number, file in enumerate(list(self.files.ready)):
+            if number % _READS_PER_LOOK == _READS_PER_LOOK - 1 and self._targets is None:
+                self._finder.look()  # a new file must be open before it is removed; its bytes can wait
             if self._is_wanted(file):
                 chunk = self._next(file, flush=False)
                 if chunk is not None:
