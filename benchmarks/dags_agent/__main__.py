@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import sys
 import tempfile
@@ -123,6 +124,7 @@ def main() -> None:
                         print(f"{name} round {number}: {tool.name}", file=sys.stderr)
     finally:
         stub.close()
+        shutil.rmtree(work, ignore_errors=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1))
     loads = [row["load"] for row in rows]
