@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from sidecar.app import Finding
 
@@ -27,11 +28,11 @@ class MayUpdate:
         """Return what IAM says of this service."""
         try:
             decision = self._decision(service_arn)
-        except (ClientError, BotoCoreError) as err:
+        except (ClientError, BotoCoreError, ResponseParserError) as err:
             return Finding(
                 what=what,
                 verdict="warning",
-                why=f"{_ACTION} was not tried, it would change something; and IAM does not tell: {err}",
+                why=f"{_ACTION} was not tried, it would change something; IAM does not tell ({_said(err)})",
                 remedy="Allow iam:SimulatePrincipalPolicy to have it checked here",
             )
         if decision == "allowed":
@@ -44,13 +45,19 @@ class MayUpdate:
         )
 
     def _decision(self, service_arn: str) -> str:
-        config = self._aws.config()
+        config = self._aws.config(attempts=1)
         caller = self._aws.session.client("sts", config=config).get_caller_identity()["Arn"]
         iam: Any = self._aws.session.client("iam", config=config)
         answer = iam.simulate_principal_policy(
             PolicySourceArn=principal_of(caller), ActionNames=[_ACTION], ResourceArns=[service_arn]
         )
         return str(answer["EvaluationResults"][0]["EvalDecision"])
+
+
+def _said(err: Exception) -> str:
+    """Return IAM's own code, else the kind of failure: an emulator or a proxy answers with a page."""
+    code = err.response.get("Error", {}).get("Code") if isinstance(err, ClientError) else None
+    return code or type(err).__name__
 
 
 def principal_of(caller: str) -> str:
