@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - scripts of one folder, started by path
 """What arrived, line by line: nothing missing, what is there twice, and what Firehose bills."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# ruff: noqa: INP001, SIM905 - scripts of one folder, started by path; words
+# ruff: noqa: SIM905 - scripts of one folder, started by path; words
 """Airflow-shaped task logs, from a seed: JSON lines of 239 bytes on average, each with its number."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BLOCK_LINES = 5_000
 
 def lines(numbers: range, seed: int) -> Iterator[bytes]:
     """Yield blocks of lines, the ``seq`` of each from ``numbers``."""
-    rng = random.Random(seed)  # noqa: S311 - data, not cryptography
+    rng = random.Random(seed)
     events = [" ".join(rng.choices(WORDS, k=rng.randint(6, 18))) for _ in range(2000)]
     for first in range(numbers.start, numbers.stop, BLOCK_LINES):
         block = []

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - scripts of one folder, started by path
 """A Firehose for benchmarks: a process of its own, over TLS, that fails on order and keeps what it accepted.
 
     python fake_firehose.py DIRECTORY        # prints the port; DIRECTORY/mode is read before every call
@@ -133,7 +132,7 @@ class Server(socketserver.ThreadingTCPServer):
 
     def finish_request(self, request: object, client_address: object) -> None:
         """Shake hands in the connection's own thread."""
-        assert isinstance(request, socket.socket)  # noqa: S101 - TCP has nothing else
+        assert isinstance(request, socket.socket)
         try:
             connection = self.tls.wrap_socket(request, server_side=True) if self.tls else request
         except OSError:

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - scripts of one folder, started by path
 """What every run shares: the fake stream, a forwarder or peer as a process, and what it used."""
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ def certificate(directory: Path) -> None:
     """Make a certificate for loopback, and the bundle that trusts it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)  # noqa: TID251 - a certificate is valid in real time
+    now = dt.datetime.now(dt.UTC)
     built = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -122,7 +121,7 @@ class World:
             **changes,
         }
         return {
-            "PATH": os.environ["PATH"],  # noqa: TID251 - the child needs it
+            "PATH": os.environ["PATH"],
             "AWS_ENDPOINT_URL_FIREHOSE": f"https://localhost:{self.port}",
             "AWS_CA_BUNDLE": str(self.stream / "ca.pem"),
             "AWS_ACCESS_KEY_ID": "x",
@@ -135,7 +134,7 @@ class World:
     def forwarder(self, verb: str = "run", **changes: str) -> subprocess.Popen[bytes]:
         """Start our forwarder."""
         out = (self.root / "forwarder.out").open("ab")
-        process = subprocess.Popen(  # noqa: S603 - our own program
+        process = subprocess.Popen(
             [sys.executable, "-m", "log_forwarder", verb],
             env=self.environment(**changes),
             stdout=out,
@@ -158,10 +157,10 @@ def world(directory: Path | None = None) -> Iterator[World]:
     made.logs.mkdir()
     made.stream.mkdir()
     certificate(made.stream)
-    server = subprocess.Popen(  # noqa: S603 - our own program
+    server = subprocess.Popen(
         [sys.executable, str(HERE / "fake_firehose.py"), str(made.stream)], stdout=subprocess.PIPE
     )
-    assert server.stdout is not None  # noqa: S101 - a pipe was asked for
+    assert server.stdout is not None
     made.port = int(server.stdout.readline())
     try:
         yield made

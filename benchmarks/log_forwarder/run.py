@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - scripts of one folder, started by path
 """One command: measure the log forwarder, and the peers that are installed, with the same stream.
 
     .venv/bin/python benchmarks/log_forwarder/run.py            # everything, about 15 minutes
@@ -59,19 +58,19 @@ def main() -> int:
     parser.add_argument("groups", nargs="*", help="throughput tracked new bill short faults peers")
     arguments = parser.parse_args()
     available = groups(quick=arguments.quick)
-    began = dt.datetime.now(dt.UTC)  # noqa: TID251 - a benchmark says when it was run
+    began = dt.datetime.now(dt.UTC)
     load = os.getloadavg()[0]
     rows: list[Row] = []
     for name in arguments.groups or available:
         for row in available[name]():
             sys.stderr.write(f"{'ok  ' if row.is_met else 'MISS'} {row.name}: {row.result}\n")
             rows.append(row)
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python ", end="")  # noqa: T201 - its output
-    print(f"{platform.python_version()}; {began:%Y-%m-%d %H:%M} UTC; load at the start {load:.1f}\n")  # noqa: T201 - its output
-    print("| run | result | target | |\n| --- | --- | --- | --- |")  # noqa: T201 - its output
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python ", end="")
+    print(f"{platform.python_version()}; {began:%Y-%m-%d %H:%M} UTC; load at the start {load:.1f}\n")
+    print("| run | result | target | |\n| --- | --- | --- | --- |")
     for row in rows:
         mark = ("met" if row.is_met else "**missed**") if row.target else ""
-        print(f"| {row.name} | {row.result} | {row.target} | {mark} |")  # noqa: T201 - its output
+        print(f"| {row.name} | {row.result} | {row.target} | {mark} |")
     return 0 if all(row.is_met for row in rows) else 1
 
 

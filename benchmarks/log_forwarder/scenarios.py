@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - scripts of one folder, started by path
 """What is measured: one function per row of the table. Each makes its own world and clears it away."""
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def throughput(size_gb: float, *, files: int, name: str, **settings: str) -> Row
         process = made.forwarder("once", **settings)
         cost, seconds = run_to_end(process)
         got = made.account(count * files)
-        assert process.returncode == 0, made.said()  # noqa: S101 - a run that failed is no measurement
+        assert process.returncode == 0, made.said()
     cpu_per_gb = cost.cpu_seconds / size * GB
     lines_per_core = count * files / cost.cpu_seconds
     requests_per_gb = got.requests / size * GB
@@ -56,7 +55,7 @@ def throughput(size_gb: float, *, files: int, name: str, **settings: str) -> Row
         target="<= 6 CPU-s/GB, >= 300 k lines/s, <= 481 requests/GB, 0 missing"
         if settings.get("FORMAT", "envelope") == "envelope"
         else "",
-        is_met=("FORMAT" in settings or (cpu_per_gb <= 6 and lines_per_core >= 300_000))  # noqa: PLR2004 - the targets of the issue
+        is_met=("FORMAT" in settings or (cpu_per_gb <= 6 and lines_per_core >= 300_000))
         and requests_per_gb <= REQUESTS_OF_FLUENT_BIT_PER_GB / 20
         and not got.missing,
     )
@@ -88,7 +87,7 @@ def tracked_files(count: int) -> Row:
         result=f"**{after.rss_mb:.0f} MB RSS**, {idle:.1%} of a core; a line in one of them "
         f"{'arrived' if is_found else 'DID NOT ARRIVE'}",
         target="<= 60 MB",
-        is_met=after.rss_mb <= 60 and is_found,  # noqa: PLR2004 - the target of the issue
+        is_met=after.rss_mb <= 60 and is_found,
     )
 
 
@@ -109,7 +108,7 @@ def new_file(count: int = 200) -> Row:
             path.parent.mkdir(parents=True)
             began = time.monotonic()
             path.write_bytes(b"x\n")
-            while not _has_open(process.pid, path) and time.monotonic() - began < 5:  # noqa: PLR2004 - lost
+            while not _has_open(process.pid, path) and time.monotonic() - began < 5:
                 pause(0.0005)
             waits.append((time.monotonic() - began) * 1000)
         terminate(process)
@@ -119,7 +118,7 @@ def new_file(count: int = 200) -> Row:
         name=f"a new file is open, {count} times",
         result=f"median {median:.1f} ms, **99 % within {late:.1f} ms**",
         target="< 50 ms",
-        is_met=late < 50,  # noqa: PLR2004 - the target of the issue
+        is_met=late < 50,
     )
 
 
@@ -138,7 +137,7 @@ def bill(seconds: float) -> Row:
     per_second = 1_000_000 / 60 / 239
     with world() as made:
         process = made.forwarder("run")
-        rng, written, began = random.Random(1), 0, time.monotonic()  # noqa: S311 - data, not cryptography
+        rng, written, began = random.Random(1), 0, time.monotonic()
         while (passed := time.monotonic() - began) < seconds:
             due = int(passed * per_second)
             if due > written:
@@ -155,7 +154,7 @@ def bill(seconds: float) -> Row:
         name=f"bill at 1 MB a minute, {seconds:.0f} s",
         result=f"**{excess:.1%}** above the compressed bytes; {got.records} records; {_loss(got)}",
         target="<= 3 %",
-        is_met=excess <= 0.03 and not got.missing,  # noqa: PLR2004 - the target of the issue
+        is_met=excess <= 0.03 and not got.missing,
     )
 
 
@@ -244,7 +243,7 @@ def outages() -> list[Row]:
 
 def peer_fluent_bit(size_gb: float, binary: str) -> Row:
     """Run Fluent Bit over the same files (its fastest safe configuration of the reference)."""
-    import subprocess  # noqa: PLC0415 - only when there is one
+    import subprocess
 
     with world() as made:
         count = int(size_gb * GB / 239)
@@ -258,7 +257,7 @@ def peer_fluent_bit(size_gb: float, binary: str) -> Row:
             f" endpoint localhost\n port {made.port}\n tls.ca_file {made.stream}/ca.pem\n log_key log\n"
             " workers 1\n Retry_Limit False\n"
         )
-        process = subprocess.Popen([binary, "-c", str(configuration)], env=made.environment())  # noqa: S603 - the peer
+        process = subprocess.Popen([binary, "-c", str(configuration)], env=made.environment())
         made.running.append(process)
         cost = Used()
         began = time.monotonic()
