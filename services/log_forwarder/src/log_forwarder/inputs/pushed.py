@@ -171,20 +171,21 @@ class PushedInput:
 
     def _add(self, lines: Iterable[Line]) -> None:
         now = self._monotonic()
-        touched: dict[Stream, tuple[Place, Place]] = {}
+        limit_bytes = self._limit_bytes
+        touched: dict[Stream, Place] = {}
         key: StreamKey | None = None
         stream: Stream | None = None
         for line in lines:
             if stream is None or line[0] is not key:
                 key = line[0]
                 stream = self._streams.get(key) or self._begin(key, line[2])
-            stream.add(line, limit_bytes=self._limit_bytes, now=now)
             if line[3] > stream.resume_at:
-                begin = touched[stream][0] if stream in touched else line[2]
-                touched[stream] = (begin, line[3])
-        for stream, (begin, end) in touched.items():
+                if stream not in touched:
+                    touched[stream] = line[2]
+                stream.add(line, limit_bytes=limit_bytes, now=now)
+        for stream, begin in touched.items():
             self._waiting[stream] = None
-            self._places.read(stream.origin, begin, end)
+            self._places.read(stream.origin, begin, stream.read_to)
 
     def _begin(self, key: StreamKey, first: Place) -> Stream:
         if len(self._streams) >= _MOST_STREAMS:
