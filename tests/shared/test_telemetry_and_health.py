@@ -101,6 +101,16 @@ def test_readiness_can_be_taken_back_with_a_reason(clock: FakeClock) -> None:
     assert health.ready() == (False, "lines are held back")
 
 
+def test_a_note_is_told_whether_ready_or_not_until_it_is_taken_away(clock: FakeClock) -> None:
+    health = Health(clock)
+    health.succeeded()
+
+    health.note("dags/a.py line 3 does not compile")
+    assert health.ready() == (True, "last success 0.0 s ago; dags/a.py line 3 does not compile")
+    health.note("")
+    assert health.ready() == (True, "last success 0.0 s ago")
+
+
 def test_the_longest_secret_is_masked_first_and_very_short_ones_are_left() -> None:
     for secret in ("hunter22", "hunter22-long", "db"):
         remember(secret)

@@ -62,6 +62,8 @@ class Toy:
         if self.settings.target == "bug":
             raise ZeroDivisionError("a bug that quotes hunter22")
         token = self.settings.token.get_secret_value() if self.settings.token else ""
+        if "loud" in self.runtime.flags:
+            self.runtime.telemetry.log.info("shouted")
         facts = {"target": self.settings.target, "with_token": token, "deep": [{"token": token}]}
         self.runtime.telemetry.log.info("greeted", **facts)
 
@@ -77,7 +79,14 @@ def wire(settings: ToySettings, runtime: Runtime) -> Toy:
     return Toy(settings, runtime)
 
 
-TOY = Sidecar(name="sidecar", summary="Greets.", settings=ToySettings, wire=wire, can_dry_run=True)
+TOY = Sidecar(
+    name="sidecar",
+    summary="Greets.",
+    settings=ToySettings,
+    wire=wire,
+    can_dry_run=True,
+    once_flags={"loud": "greet in capitals"},
+)
 
 if __name__ == "__main__":
     sys.exit(cli.main(TOY))

@@ -88,6 +88,8 @@ class Sidecar(Generic[S]):
         wire: puts it together.
         commands: its own subcommands.
         can_dry_run: whether ``--dry-run`` means something; it arrives as ``runtime.dry_run``.
+        once_flags: words that ``once`` understands as ``--<word>``, and what each means; those that were said
+            arrive as ``runtime.flags``.
         exit_codes: meanings beyond 0, 1 and 2, for ``--help``.
     """
 
@@ -97,6 +99,7 @@ class Sidecar(Generic[S]):
     wire: Wire[S]
     commands: Sequence[Command[S]] = ()
     can_dry_run: bool = False
+    once_flags: Mapping[str, str] = field(default_factory=dict)
     exit_codes: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -112,6 +115,7 @@ class Runtime:
     rng: random.Random
     environ: Mapping[str, str]
     dry_run: bool = False
+    flags: frozenset[str] = frozenset()
     routes: dict[str, Route] = field(default_factory=dict)
 
     def route(self, path: str, route: Route) -> None:

@@ -55,7 +55,13 @@ def _act(
         return EXIT_OK
     if arguments.verb == "health":
         return _health(settings)
-    runtime = process.build_runtime(sidecar, settings, environ, dry_run=getattr(arguments, "dry_run", False))
+    runtime = process.build_runtime(
+        sidecar,
+        settings,
+        environ,
+        dry_run=getattr(arguments, "dry_run", False),
+        flags=frozenset(getattr(arguments, "flags", None) or ()),
+    )
     if arguments.verb == "check":
         return asyncio.run(_check(sidecar, settings, runtime))
     if arguments.verb in ("run", "once"):
@@ -81,6 +87,9 @@ def _parser(sidecar: Sidecar[Any]) -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=meaning, allow_abbrev=False)
         if sidecar.can_dry_run:
             verb.add_argument("--dry-run", action="store_true", help="say what would be done, change nothing")
+        if name == "once":
+            for flag, use in sidecar.once_flags.items():
+                verb.add_argument(f"--{flag}", action="append_const", dest="flags", const=flag, help=use)
     verbs.add_parser("check", help="look at configuration, permissions and reachability; change nothing")
     verbs.add_parser("health", help="ask the running sidecar on this host; for the container health check")
     settings = verbs.add_parser("settings", help="print the settings in force, secrets masked")

@@ -16,6 +16,7 @@ class Health:
         self._success: float | None = None
         self._ready_for_seconds: float | None = None
         self._not_ready = "no success yet"
+        self._note = ""
 
     def ready_when_fresher_than(self, seconds: float) -> None:
         """Count as ready while the last success is younger than this (usually three periods)."""
@@ -34,6 +35,10 @@ class Health:
         self._success = None
         self._not_ready = why
 
+    def note(self, text: str) -> None:
+        """Add a sentence to what readiness says, ready or not, until the next call; "" takes it away."""
+        self._note = text
+
     def alive(self) -> tuple[bool, str]:
         """Return whether the loop turns, and a sentence for people."""
         age = self._clock.monotonic() - self._beat
@@ -43,7 +48,11 @@ class Health:
         """Return whether the last success is fresh, and a sentence for people."""
         success = self._success  # read once: another thread may take it back meanwhile
         if success is None:
-            return False, self._not_ready
+            return False, self._with_note(self._not_ready)
         age = self._clock.monotonic() - success
         limit = self._ready_for_seconds
-        return limit is None or age < limit, f"last success {age:.1f} s ago"
+        return limit is None or age < limit, self._with_note(f"last success {age:.1f} s ago")
+
+    def _with_note(self, sentence: str) -> str:
+        note = self._note
+        return f"{sentence}; {note}" if note else sentence

@@ -110,7 +110,7 @@ class Database:
 
 def _is_refused_login(err: psycopg.OperationalError) -> bool:
     # A connection that fails to open has no sqlstate in psycopg 3: the server's words are all there is.
-    words = r'password authentication failed|role ".*" does not exist'
+    words = r'(password|PAM) authentication failed|role ".*" does not exist'
     return err.sqlstate in _REFUSED_LOGIN or re.search(words, str(err)) is not None
 
 

@@ -28,7 +28,12 @@ _EMF_SECONDS = 60.0
 
 
 def build_runtime(
-    sidecar: Sidecar[Any], settings: SidecarSettings, environ: Mapping[str, str], *, dry_run: bool
+    sidecar: Sidecar[Any],
+    settings: SidecarSettings,
+    environ: Mapping[str, str],
+    *,
+    dry_run: bool,
+    flags: frozenset[str] = frozenset(),
 ) -> Runtime:
     """Set up logging and return what the service may use."""
     version = installed_version(sidecar.name)
@@ -43,6 +48,7 @@ def build_runtime(
         rng=random.Random(),  # noqa: S311 - jitter, not cryptography
         environ=environ,
         dry_run=dry_run,
+        flags=flags,
     )
 
 
