@@ -197,3 +197,12 @@ def test_a_trace_replays_its_moments_and_its_order() -> None:
     world.play(partial(Always, (0.0, 1), (1200.0, 0))())
     assert list(world.measure.waits) == pytest.approx([0.0, 0.0, 0.0])
     assert bounds(workload, TERMS).clairvoyant * HOUR == pytest.approx(65.0)
+
+
+def test_a_policy_that_never_goes_to_zero_is_not_waited_for_and_pays_for_it() -> None:
+    workload = work((0.0, flat(60.0)))
+    world = World(workload, seed=1, terms=TERMS)
+    world.play(Always((0.0, 1)))
+    line = summary("always", world.measure, bounds(workload, TERMS))
+    assert line["time_to_zero_seconds"] is None
+    assert line["worker_hours"] > 1.0

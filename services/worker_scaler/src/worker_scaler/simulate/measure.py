@@ -33,7 +33,8 @@ class Measure:
         first_waits: the same, of tasks that wait for no other: what a cron schedule alone announces.
         lost_seconds: what killed tasks had run before.
         calls: to ECS, by action.
-        zero_at: when, after the last task, no worker was left.
+        done_at, ended_at: when the last task was done, and when no worker was left or none was waited for.
+        is_at_zero: whether no worker was left.
     """
 
     waits: array[float] = field(default_factory=lambda: array("d"))
@@ -46,6 +47,7 @@ class Measure:
     billed_seconds: float = 0.0
     done_at: float | None = None
     ended_at: float = 0.0
+    is_at_zero: bool = False
     samples: list[Sample] = field(default_factory=list)
     _direction: int = 0
     _desired: int = 0

@@ -55,7 +55,7 @@ def summary(policy: str, measure: Measure, limits: Bounds) -> dict[str, Any]:
         "workers_started": measure.started,
         "api_calls": sum(measure.calls.values()),
         "api_calls_by_action": dict(sorted(measure.calls.items())),
-        "time_to_zero_seconds": round(measure.ended_at - done_at, 1),
+        "time_to_zero_seconds": round(measure.ended_at - done_at, 1) if measure.is_at_zero else None,
     }
 
 

@@ -38,6 +38,7 @@ STOPPED_KEPT_SECONDS = (
     600.0  # ECS describes a stopped task for an hour; nobody asks after the heartbeat timeout
 )
 SELF_PROTECTION_SECONDS = 3600.0
+TO_ZERO_SECONDS = 3600.0  # after the last task; a policy that keeps a worker for ever is not waited for
 
 
 class Progress:
@@ -150,6 +151,9 @@ class World:
         finally:
             controller.close()
         self.measure.ended_at = self.now
+        self.measure.is_at_zero = not self.service.live
+        for worker in list(self.service.live.values()):
+            self.service.gone(worker, self.now)
         self.measure.billed_seconds = self.service.billed_seconds
 
     def _at(self, moment: float, kind: Event, subject: object) -> None:
@@ -162,10 +166,12 @@ class World:
             self._controller.tick(self)
         self.service.forget(self.now - STOPPED_KEPT_SECONDS)
         self.measure.sample(self)
-        if self.unfinished or self.service.live or self.service.desired:
-            self._at(self.now + self.terms.tick_seconds, Event.TICK, None)
         if not self.unfinished:
             self.measure.work_done(self.now)
+        done_at = self.measure.done_at
+        is_over = done_at is not None and self.now >= done_at + TO_ZERO_SECONDS
+        if not is_over and (self.unfinished or self.service.live or self.service.desired):
+            self._at(self.now + self.terms.tick_seconds, Event.TICK, None)
 
     # ------------------------------------------------------------ Airflow
     def _run_begins(self, subject: tuple[int, DagRun]) -> None:
