@@ -53,9 +53,9 @@ def free_port() -> int:
 
 
 def test_a_flag_of_once_reaches_the_program_and_is_no_flag_of_run() -> None:
-    assert '"shouted"' in toy("once", "--loud", TOY_TARGET="world").out
-    assert '"shouted"' not in toy("once", TOY_TARGET="world").out
-    assert toy("run", "--loud", TOY_TARGET="world").code == 2
+    assert '"shouted"' in toy("once", "--loud", TOY_TARGET="world").stdout
+    assert '"shouted"' not in toy("once", TOY_TARGET="world").stdout
+    assert toy("run", "--loud", TOY_TARGET="world").returncode == 2
 
 
 def test_bad_settings_exit_2_with_a_line_per_problem_and_no_traceback() -> None:

@@ -55,13 +55,8 @@ def _act(
         return EXIT_OK
     if arguments.verb == "health":
         return _health(settings)
-    runtime = process.build_runtime(
-        sidecar,
-        settings,
-        environ,
-        dry_run=getattr(arguments, "dry_run", False),
-        flags=frozenset(getattr(arguments, "flags", None) or ()),
-    )
+    said = frozenset(arguments.flags or ())
+    runtime = process.build_runtime(sidecar, settings, environ, dry_run=arguments.dry_run, flags=said)
     if arguments.verb == "check":
         return asyncio.run(_check(sidecar, settings, runtime))
     if arguments.verb in ("run", "once"):
@@ -78,6 +73,7 @@ def _parser(sidecar: Sidecar[Any]) -> argparse.ArgumentParser:
         epilog="exit codes: " + ", ".join(f"{code} {meaning}" for code, meaning in codes.items()),
         allow_abbrev=False,
     )
+    parser.set_defaults(dry_run=False, flags=None)
     parser.add_argument("--version", action="version", version=f"%(prog)s {installed_version(sidecar.name)}")
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND")
     for name, meaning in (

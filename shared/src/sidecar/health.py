@@ -37,7 +37,7 @@ class Health:
 
     def note(self, text: str) -> None:
         """Add a sentence to what readiness says, ready or not, until the next call; "" takes it away."""
-        self._note = text
+        self._note = f"; {text}" if text else ""
 
     def alive(self) -> tuple[bool, str]:
         """Return whether the loop turns, and a sentence for people."""
@@ -48,11 +48,7 @@ class Health:
         """Return whether the last success is fresh, and a sentence for people."""
         success = self._success  # read once: another thread may take it back meanwhile
         if success is None:
-            return False, self._with_note(self._not_ready)
+            return False, f"{self._not_ready}{self._note}"
         age = self._clock.monotonic() - success
         limit = self._ready_for_seconds
-        return limit is None or age < limit, self._with_note(f"last success {age:.1f} s ago")
-
-    def _with_note(self, sentence: str) -> str:
-        note = self._note
-        return f"{sentence}; {note}" if note else sentence
+        return limit is None or age < limit, f"last success {age:.1f} s ago{self._note}"
