@@ -16,6 +16,7 @@ from standalone_init.events import Events
 from standalone_init.keys.keyring import Keyring
 from standalone_init.keys.store import Store
 from standalone_init.observe import Observer
+from standalone_init.performing import Performer
 from standalone_init.plan import plan
 from standalone_init.refusal import refusal
 from standalone_init.settings import StandaloneInitSettings
@@ -79,9 +80,16 @@ def a_run(settings: StandaloneInitSettings, runtime: Runtime, *, choose: Choose 
         settings=settings,
         runtime=runtime,
         observer=built.observer,
-        airflow=built.airflow,
         database=built.database,
-        keyring=built.keyring,
+        performer=Performer(
+            settings=settings,
+            runtime=runtime,
+            observer=built.observer,
+            airflow=built.airflow,
+            database=built.database,
+            keyring=built.keyring,
+            events=events,
+        ),
         events=events,
         choose=choose,
     )
