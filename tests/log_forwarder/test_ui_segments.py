@@ -115,11 +115,11 @@ def test_a_bucket_that_is_away_is_tried_again_and_memory_is_bounded() -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.skipif(not AIRFLOW.exists(), reason="no Airflow: run make .airflow/.ready")
 def test_airflows_own_reader_shows_the_log_live_and_after_a_sigkill(
     world: World, aws: str, tmp_path: Path
 ) -> None:
     """The worker is this test: it writes its log and never uploads it, as one that was killed."""
+    assert AIRFLOW.exists(), "run: make .airflow/.ready"
     bucket = f"ui-{secrets.token_hex(6)}"
     s3 = boto3.client("s3", endpoint_url=aws)
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
