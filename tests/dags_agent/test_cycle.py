@@ -145,6 +145,8 @@ async def test_a_file_that_does_not_compile_is_named_with_its_line_and_downloade
     for _ in range(2):
         with pytest.raises(Refused, match=r"lib/b\.py does not compile: line 2"):
             await agent.cycle.sync()
+    await agent.cycle.tick()  # still ready, and says why S3 is ahead of what is served
+    assert "lib/b.py does not compile: line 2" in agent.runtime.health.ready()[1]
     assert agent.live() == live
     assert agent.source.opened == [f"{PREFIX}lib/b.py"]
     assert agent.leftovers() == []
@@ -153,6 +155,7 @@ async def test_a_file_that_does_not_compile_is_named_with_its_line_and_downloade
     agent.source.set(ONE | {"lib/b.py": b"x = 2\n"})
     await agent.cycle.sync()
     assert agent.files()["lib/b.py"] == b"x = 2\n"
+    assert "compile" not in agent.runtime.health.ready()[1]
 
 
 @pytest.mark.parametrize("content", [b"\0", b"# coding: nonsense\n", b"(" * 5000, b"\xff = 1\n"])

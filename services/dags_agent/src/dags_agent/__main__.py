@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from dags_agent import commands, deploying, waiting
 from dags_agent.deploy_settings import DeploySettings
-from dags_agent.program import Agent
+from dags_agent.program import ALLOW_DELETE, Agent
 from dags_agent.settings import DagsAgentSettings
 from sidecar import cli
 from sidecar.app import Command, Sidecar
 
-_ALLOW_DELETE = "--allow-delete"
-
 DAGS_AGENT: Sidecar[Any] = Sidecar(
     name="dags-agent",
-    summary=(
-        "Keeps a directory in step with an S3 prefix; readers see whole releases only. "
-        "`once --allow-delete` publishes a listing that a guard against deletions refuses."
-    ),
+    summary="Keeps a directory in step with an S3 prefix; readers see whole releases only.",
     settings=DagsAgentSettings,
     wire=Agent,
     commands=(
@@ -59,6 +53,7 @@ DAGS_AGENT: Sidecar[Any] = Sidecar(
         ),
     ),
     can_dry_run=True,
+    once_flags={ALLOW_DELETE: "publish a listing that the guards against deletions refuse"},
 )
 
 
@@ -68,10 +63,6 @@ def main() -> int:
     sidecar = DAGS_AGENT
     if words[:1] in (["publish"], ["wait"]):
         sidecar = replace(sidecar, settings=DeploySettings)
-    elif words[:1] == ["once"] and _ALLOW_DELETE in words:
-        # The chassis owns the arguments of `once`; this one changes how the agent is put together.
-        words = [word for word in words if word != _ALLOW_DELETE]
-        sidecar = replace(sidecar, wire=partial(Agent, may_delete_all=True))
     return cli.main(sidecar, words)
 
 

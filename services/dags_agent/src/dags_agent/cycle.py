@@ -152,6 +152,7 @@ class Cycle:
             except Refused as err:
                 self._events.refused(err, is_new=str(err) != str(self._last_refusal))
                 self._last_refusal = err
+                self._runtime.health.note(f"not published: {err}")
                 self._is_behind()
                 raise
             except OSError as err:
@@ -160,6 +161,7 @@ class Cycle:
                 raise failure from err
             else:
                 self._last_refusal = None
+                self._runtime.health.note("")
                 return
         raise Transient(
             f"{self._settings.source} changed during each of {_LISTINGS_PER_PASS} listings",

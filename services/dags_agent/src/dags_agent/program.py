@@ -22,19 +22,16 @@ from sidecar.http import Answer
 from sidecar.loop import Pace
 
 
+# The flag of `once` that lifts the guards against deletions for one pass.
+ALLOW_DELETE = "allow-delete"
+
+
 class Agent:
-    """See :class:`sidecar.app.Program`.
+    """See :class:`sidecar.app.Program`."""
 
-    Args:
-        may_delete_all: somebody said ``--allow-delete``.
-    """
-
-    def __init__(
-        self, settings: DagsAgentSettings, runtime: Runtime, *, may_delete_all: bool = False
-    ) -> None:
+    def __init__(self, settings: DagsAgentSettings, runtime: Runtime) -> None:
         self._settings = settings
         self._runtime = runtime
-        self._may_delete_all = may_delete_all
         self._events = Events(runtime.telemetry)
         self._wake = asyncio.Event()
         runtime.route("/release", self._release)
@@ -80,7 +77,7 @@ class Agent:
                 runtime,
                 source,
                 self._events,
-                may_delete_all=self._may_delete_all,
+                may_delete_all=ALLOW_DELETE in runtime.flags,
                 owner=self._owner(),
             )
             try:
