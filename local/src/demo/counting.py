@@ -43,13 +43,13 @@ def written(files: Iterable[Path]) -> Counter[str]:
 
 
 def arrived(s3: S3Client, bucket: str) -> Arrived:
-    """Read every object of the bucket and count envelopes by their id."""
+    """Read every object of the bucket and count lines by their id."""
     ids: Counter[str] = Counter()
     source_of: dict[str, str] = {}
     for line in _lines(s3, bucket):
-        envelope = json.loads(line)
-        ids[envelope["id"]] += 1
-        source_of[envelope["id"]] = envelope["source"]
+        about = json.loads(line)["_fwd"]
+        ids[about["id"]] += 1
+        source_of[about["id"]] = about["source"]
     return Arrived(
         distinct=len(ids), twice=sum(ids.values()) - len(ids), by_source=Counter(source_of.values())
     )

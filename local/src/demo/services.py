@@ -18,6 +18,7 @@ DATABASE_SECRET = "airflow/database"  # noqa: S105 - the secret's name
 ADMIN = "admin"
 TASKS_PER_WORKER = 2
 MAX_WORKERS = 3
+WORKER_AGENT_PORT = 9465  # docs/adr/0004
 SIDECARS = ("worker-scaler", "dags-agent", "log-forwarder")
 AIRFLOW_SERVICES = ("api-server", "scheduler", "dag-processor")
 WORKERS = "worker"
@@ -70,7 +71,6 @@ def aws_environment(at: Addresses) -> dict[str, str]:
 def airflow_environment(layout: Layout, at: Addresses) -> dict[str, str]:
     """Return Airflow's configuration, the same for all of its components."""
     sqlalchemy = at.database.replace("postgresql://", "postgresql+psycopg2://", 1)
-    queues = {QUEUE: {"url": at.queue}}
     return {
         **aws_environment(at),
         "HOME": str(layout.home),
@@ -91,18 +91,14 @@ def airflow_environment(layout: Layout, at: Addresses) -> dict[str, str]:
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API__SECRET_KEY": at.api_secret,
         "AIRFLOW__API_AUTH__JWT_SECRET": at.jwt_secret,
-        "AIRFLOW__CELERY__BROKER_URL": "sqs://",
+        "AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS": "airflow_ecs.celery_sqs.CELERY_CONFIG",
+        "AIRFLOW_ECS_SQS_QUEUES": json.dumps({QUEUE: at.queue}),
         "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{sqlalchemy}",
         "AIRFLOW__CELERY__WORKER_CONCURRENCY": str(TASKS_PER_WORKER),
-        "AIRFLOW__CELERY__WORKER_ENABLE_REMOTE_CONTROL": "False",
         # 1 s by default: too short for the first publish on a busy machine with two cores
         "AIRFLOW__CELERY__OPERATION_TIMEOUT": "30.0",
-        "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__REGION": "eu-west-1",
-        "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__IS_SECURE": "False",
-        "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__POLLING_INTERVAL": "0",
         "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__WAIT_TIME_SECONDS": "2",
         "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "43200",
-        "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__PREDEFINED_QUEUES": json.dumps(queues),
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "3",
         "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
@@ -147,6 +143,7 @@ def sidecar_services(layout: Layout, at: Addresses) -> list[Service]:
         "min_workers": 0,
         "max_workers": MAX_WORKERS,
         "scale_in_window_seconds": 5,
+        "agent_port": WORKER_AGENT_PORT,
     }
     shipped = [*AIRFLOW_SERVICES, WORKERS, INIT, "worker-scaler", "dags-agent"]
     own = {

@@ -25,7 +25,7 @@ def test_arrived_lines_are_counted_once_by_their_id_in_plain_and_compressed_obje
     bucket = f"logs-{uuid.uuid4().hex}"
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     lines = [
-        json.dumps({"id": f"{number}", "source": f"/log/{number % 2}"}).encode() + b"\n"
+        json.dumps({"_fwd": {"id": f"{number}", "source": f"/log/{number % 2}"}}).encode() + b"\n"
         for number in range(5)
     ]
     s3.put_object(Bucket=bucket, Key="one", Body=b"".join(lines[:3]))
