@@ -172,7 +172,7 @@ async def _listed() -> list[SourceObject]:
         return [
             SourceObject(
                 key=item.key,
-                path=item.key,
+                path_begins=0,
                 size_bytes=item.size_bytes,
                 etag=item.etag,
                 last_modified=item.last_modified,

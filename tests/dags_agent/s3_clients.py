@@ -39,7 +39,7 @@ def wanted(listed: Listed) -> SourceObject:
     """The object to publish that a listed one becomes."""
     return SourceObject(
         key=listed.key,
-        path=relative_path(listed.key, prefix=PREFIX),
+        path_begins=len(listed.key) - len(relative_path(listed.key, prefix=PREFIX)),
         size_bytes=listed.size_bytes,
         etag=listed.etag,
         last_modified=listed.last_modified,

@@ -27,7 +27,7 @@ def a_release_of(listing: Listing, at: datetime = NOON) -> Manifest:
     files = tuple(
         ReleasedFile(
             key=item.key,
-            path=item.path,
+            path_begins=item.path_begins,
             size_bytes=item.size_bytes,
             etag=item.etag,
             version_id=None,

@@ -14,7 +14,8 @@ import pytest
 
 from dags_agent.events import Events
 from dags_agent.program import _covering
-from dags_agent.wakeups import Message, Queue, Wakeups, connect_queue
+from dags_agent.sqs import connect_queue
+from dags_agent.wakeups import Message, Queue, Wakeups
 from sidecar.aws import Aws
 from sidecar.clock import SystemClock
 from sidecar.errors import ConfigError, Transient

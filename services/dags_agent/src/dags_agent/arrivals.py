@@ -7,11 +7,12 @@ with both turned off, nobody asks.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 from dags_agent.errors import SourceChanged
 from dags_agent.events import Events
 from dags_agent.keys import KeyRules, to_listing
-from dags_agent.listing import Listing, SourceObject
+from dags_agent.listing import Listed, Listing, SourceObject
 from dags_agent.note import ReleaseNote
 from dags_agent.settings import DagsAgentSettings
 from dags_agent.source import Source
@@ -56,7 +57,7 @@ class Arrivals:
         began = self._runtime.clock.monotonic()
         listed = await self._source.list()
         seconds = self._runtime.clock.monotonic() - began
-        listing = to_listing(listed, self._rules)
+        listing = to_listing(_taken_from(listed), self._rules)
         self._events.listed(listing, duration_seconds=seconds)
         return listing
 
@@ -136,6 +137,13 @@ class Arrivals:
         newest = max(item.last_modified for item in listing.objects)
         age_seconds = (self._runtime.clock.now() - newest).total_seconds()
         return 0.0 if age_seconds >= settle_seconds else settle_seconds - max(age_seconds, 0.0)
+
+
+def _taken_from(listed: list[Listed]) -> Iterator[Listed]:
+    """Yield what was listed, and let go of it: 100,000 objects are held once, not twice."""
+    listed.reverse()
+    while listed:
+        yield listed.pop()
 
 
 def _etag(marker: SourceObject | None) -> str:

@@ -69,8 +69,8 @@ def read_manifest(layout: Layout, release_id: str) -> Manifest:
             source="",
             files=tuple(
                 ReleasedFile(
-                    key="",
-                    path=path,
+                    key=path,
+                    path_begins=0,
                     size_bytes=found.st_size,
                     etag="",
                     version_id=None,
@@ -90,29 +90,36 @@ def damaged(layout: Layout, manifest: Manifest) -> frozenset[str]:
 
 def difference(layout: Layout, manifest: Manifest) -> tuple[frozenset[str], frozenset[str]]:
     """Return what :func:`damaged` does, and what lies in the release and was never published there."""
-    sizes: dict[str, int] = {}
-    found = set()
+    missing = set(manifest.by_path)
+    directories = _directories(manifest)
+    foreign = set()
     for path, entry in _entries(layout.release(manifest.release_id)):
-        is_directory = entry.is_dir(follow_symlinks=False)
-        found.add((path, is_directory))
-        if not is_directory and stat.S_ISREG((status := entry.stat(follow_symlinks=False)).st_mode):
-            sizes[path] = status.st_size
-    wrong = frozenset(file.path for file in manifest.files if sizes.get(file.path) != file.size_bytes)
-    return wrong, _foreign(found, manifest)
+        file = manifest.by_path.get(path)
+        if entry.is_dir(follow_symlinks=False):
+            if path not in directories:
+                foreign.add(path)
+        elif file is not None:
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode) and status.st_size == file.size_bytes:
+                missing.discard(path)
+        elif path != NOTE:
+            foreign.add(path)
+    return frozenset(missing), frozenset(foreign)
 
 
 def foreign_paths(root: Path, manifest: Manifest) -> frozenset[str]:
     """Return what lies in a tree and was not published there, planted links too; byte code is not counted."""
-    found = {(path, entry.is_dir(follow_symlinks=False)) for path, entry in _entries(root)}
-    return _foreign(found, manifest)
-
-
-def _foreign(found: set[tuple[str, bool]], manifest: Manifest) -> frozenset[str]:
-    files = manifest.by_path.keys() | {NOTE}
-    directories = {parent for path in files for parent in parents(path)}
+    files, directories = manifest.by_path, _directories(manifest)
     return frozenset(
-        path for path, is_directory in found if path not in (directories if is_directory else files)
+        path
+        for path, entry in _entries(root)
+        if path not in (directories if entry.is_dir(follow_symlinks=False) else files) and path != NOTE
     )
+
+
+def _directories(manifest: Manifest) -> set[str]:
+    deepest = {path.rpartition("/")[0] for path in manifest.by_path}
+    return {parent for directory in deepest for parent in (*parents(directory), directory)}
 
 
 def _fingerprint(layout: Layout, release_id: str) -> str | None:

@@ -12,7 +12,6 @@ from dags_agent.layout import Layout
 from dags_agent.listing import Listing
 from dags_agent.settings import DagsAgentSettings
 from dags_agent.source import Source
-from dags_agent.wakeups import connect_queue
 from sidecar.app import Finding, Runtime
 from sidecar.errors import SidecarError
 
@@ -104,6 +103,8 @@ def of_target(settings: DagsAgentSettings) -> Finding:
 
 
 async def _of_queue(url: str, runtime: Runtime) -> Finding:
+    from dags_agent.sqs import connect_queue  # noqa: PLC0415 - see there
+
     what = f"events queue {url}"
     try:
         async with connect_queue(runtime.aws, url) as queue:

@@ -260,7 +260,7 @@ class InPlaceMode:
 def _released(item: SourceObject, fetched: Fetched, mtime_seconds: int) -> ReleasedFile:
     return ReleasedFile(
         key=item.key,
-        path=item.path,
+        path_begins=item.path_begins,
         size_bytes=item.size_bytes,
         etag=item.etag,
         version_id=fetched.version_id,

@@ -7,9 +7,11 @@ is what repairing ``..`` leads to). The map is injective, because it only cuts t
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from dags_agent.errors import Reason, Refused, Skip
 from dags_agent.globs import matches_any
@@ -25,6 +27,10 @@ _ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 # Controls, surrogates and the two line separators: they break logs and shells, never occur in good faith.
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 
+
+# Nearly every path there is: printable ASCII, no name that begins with a dot. Others are looked at closely.
+_PLAIN_NAME = r"[ -\-0-~][ -.0-~]{0,254}"
+_PLAIN = re.compile(f"{_PLAIN_NAME}(?:/{_PLAIN_NAME})*")
 
 # The agent's own names at the top of a tree: its note in every release, its directory in in_place mode.
 RESERVED = (".release.json", ".dags-agent")
@@ -71,6 +77,7 @@ def to_listing(listed: Iterable[Listed], rules: KeyRules) -> Listing:
             sorted_out.marker = _as_object(item, tail)
         elif not _is_marker(tail, item.size_bytes) and _is_wanted(tail, rules.include, rules.exclude):
             sorted_out.add(item, rules)
+    sorted_out.refuse_twins()
     sorted_out.leave_out_files_that_are_directories()
     listing = sorted_out.listing()
     if rules.refuses_unsafe and listing.skipped:
@@ -90,8 +97,8 @@ class _SortedOut:
 
     def __init__(self) -> None:
         self.marker: SourceObject | None = None
-        self._objects: dict[str, SourceObject] = {}
-        self._archived: dict[str, SourceObject] = {}
+        self._objects: list[SourceObject] = []
+        self._archived: list[SourceObject] = []
         self._skipped: list[Skipped] = []
 
     def add(self, item: Listed, rules: KeyRules) -> None:
@@ -100,34 +107,47 @@ class _SortedOut:
         if skipped is not None:
             self._skipped.append(skipped)
             return
-        if path in self._objects or path in self._archived:
-            raise Refused(
-                Reason.UNSAFE_KEY,
-                f"Key {item.key!r} is listed twice",
-                why="the listing contradicts itself",
-                remedy="It is listed again; the live release stays",
-            )
         place = self._archived if item.storage_class in _ARCHIVED else self._objects
-        place[path] = _as_object(item, path)
+        place.append(_as_object(item, path))
+
+    def refuse_twins(self) -> None:
+        """Raise Refused when a key was listed twice."""
+        for item, following in pairwise(sorted((*self._objects, *self._archived), key=_key)):
+            if item.key == following.key:
+                raise Refused(
+                    Reason.UNSAFE_KEY,
+                    f"Key {item.key!r} is listed twice",
+                    why="the listing contradicts itself",
+                    remedy="It is listed again; the live release stays",
+                )
 
     def leave_out_files_that_are_directories(self) -> None:
         """Decide between ``a`` and ``a/b.py``: the directory stays, it holds more."""
-        everything = self._objects | self._archived
-        needed = {parent: item.key for path, item in everything.items() for parent in parents(path)}
-        for path in sorted(needed.keys() & everything.keys()):
-            why = f"it is a file, and {needed[path]!r} needs a directory of that name"
-            self._skipped.append(Skipped(key=everything[path].key, skip=Skip.KEY_CONFLICT, why=why))
-            self._objects.pop(path, None)
-            self._archived.pop(path, None)
+        deepest = {item.path.rpartition("/")[0]: item.key for item in (*self._objects, *self._archived)}
+        needed = {parent: key for path, key in deepest.items() if path for parent in (*parents(path), path)}
+        self._objects = [item for item in self._objects if self._is_no_directory(item, needed)]
+        self._archived = [item for item in self._archived if self._is_no_directory(item, needed)]
+
+    def _is_no_directory(self, item: SourceObject, needed: Mapping[str, str]) -> bool:
+        below = needed.get(item.path)
+        if below is not None:
+            why = f"it is a file, and {below!r} needs a directory of that name"
+            self._skipped.append(Skipped(key=item.key, skip=Skip.KEY_CONFLICT, why=why))
+        return below is None
 
     def listing(self) -> Listing:
         """Return all of it, sorted."""
         return Listing(
-            objects=tuple(self._objects[path] for path in sorted(self._objects)),
-            archived=tuple(self._archived[path] for path in sorted(self._archived)),
-            skipped=tuple(sorted(self._skipped, key=lambda item: item.key)),
+            objects=tuple(sorted(self._objects, key=_key)),
+            archived=tuple(sorted(self._archived, key=_key)),
+            skipped=tuple(sorted(self._skipped, key=_key)),
             marker=self.marker,
         )
+
+
+def _key(item: SourceObject | Skipped) -> str:
+    """Return what to sort by; paths sort as their keys, which begin alike."""
+    return item.key
 
 
 def _path_or_skipped(item: Listed, rules: KeyRules) -> tuple[str, Skipped | None]:
@@ -146,7 +166,7 @@ def _path_or_skipped(item: Listed, rules: KeyRules) -> tuple[str, Skipped | None
 def _as_object(item: Listed, path: str) -> SourceObject:
     return SourceObject(
         key=item.key,
-        path=path,
+        path_begins=len(item.key) - len(path),
         size_bytes=item.size_bytes,
         etag=item.etag,
         last_modified=item.last_modified,
@@ -166,6 +186,8 @@ def relative_path(key: str, *, prefix: str) -> str:
     if not key.startswith(prefix):
         raise UnsafeKey(f"it does not begin with {prefix!r}")
     path = key[len(prefix) :]
+    if _PLAIN.fullmatch(path):
+        return path
     for name in path.split("/"):
         why = _why_not_a_name(name)
         if why:
@@ -199,7 +221,8 @@ def _is_marker(tail: str, size_bytes: int) -> bool:
 
 
 def _is_wanted(tail: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
-    if matches_any(tail, ALWAYS_LEFT_OUT) or matches_any(tail, exclude):
+    may_be_byte_code = ".pyc" in tail or "__pycache__" in tail
+    if (may_be_byte_code and matches_any(tail, ALWAYS_LEFT_OUT)) or matches_any(tail, exclude):
         return False
     return not include or matches_any(tail, include)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from operator import attrgetter
 from typing import Protocol
 
 from dags_agent.errors import Skip
@@ -31,13 +32,22 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceObject:
-    """An object to publish, with the relative path it becomes (see :mod:`dags_agent.keys`)."""
+    """An object to publish, with the relative path it becomes (see :mod:`dags_agent.keys`).
+
+    Attributes:
+        path_begins: where in ``key`` the path does: 100,000 keys are held once, not twice.
+    """
 
     key: str
-    path: str
+    path_begins: int
     size_bytes: int
     etag: str
     last_modified: datetime
+
+    @property
+    def path(self) -> str:
+        """Relative to the release, ``/`` between names."""
+        return self.key[self.path_begins :]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +109,6 @@ def fingerprint(objects: Iterable[_Versioned]) -> str:
     LastModified has a resolution of one second: two uploads within one would look the same.
     """
     digest = hashlib.sha256()
-    for item in sorted(objects, key=lambda item: item.path):
+    for item in sorted(objects, key=attrgetter("path")):
         digest.update(f"{item.path}\0{item.size_bytes}\0{item.etag}\0".encode())
     return digest.hexdigest()

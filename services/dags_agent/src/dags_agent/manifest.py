@@ -6,16 +6,19 @@ never by looking at the files.
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from dags_agent.listing import fingerprint
 
 _FORMAT = 1
+_FILES_BEGIN = ', "files": ['
+_FILES_END = b"\n]}\n"
 _RELEASE_ID = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{8}")
 _TIME = "%Y%m%dT%H%M%SZ"
 
@@ -30,7 +33,7 @@ class ReleasedFile:
 
     Attributes:
         key: of the object it came from.
-        path: relative to the release, ``/`` between names.
+        path_begins: where in ``key`` the path does.
         etag: of that object, with quotes; empty when it is not known.
         version_id: the object's version, when the bucket is versioned.
         sha256: of the bytes on disk, hex; empty when it is not known.
@@ -38,7 +41,7 @@ class ReleasedFile:
     """
 
     key: str
-    path: str
+    path_begins: int
     size_bytes: int
     etag: str
     version_id: str | None
@@ -46,8 +49,13 @@ class ReleasedFile:
     sha256: str
     mtime_seconds: int
 
+    @property
+    def path(self) -> str:
+        """Relative to the release, ``/`` between names."""
+        return self.key[self.path_begins :]
 
-_FIELDS = tuple(field.name for field in fields(ReleasedFile))
+
+_FIELDS = ("key", "path", "size_bytes", "etag", "version_id", "last_modified", "sha256", "mtime_seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +97,11 @@ class Manifest:
             "deploy": self.deploy,
         }
         encode = json.JSONEncoder(ensure_ascii=False).encode
-        files = ",\n".join(encode(_fields(file)) for file in self.files)
-        return f'{encode(head)[:-1]}, "files": [\n{files}\n]}}\n'.encode()
+        text = bytearray(f"{encode(head)[:-1]}{_FILES_BEGIN}".encode())
+        for number, file in enumerate(self.files):
+            text += f"{',' if number else ''}\n{encode(_fields(file))}".encode()
+        text += _FILES_END
+        return bytes(text)
 
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
@@ -100,11 +111,7 @@ class Manifest:
             ManifestUnreadable: it is torn, edited by hand, or of another format.
         """
         try:
-            document: dict[str, Any] = json.loads(text)
-            files = tuple(
-                ReleasedFile(**file | {"last_modified": datetime.fromisoformat(file["last_modified"])})
-                for file in document["files"]
-            )
+            document, files = _read(text)
             manifest = cls(
                 release_id=document["release_id"],
                 source=document["source"],
@@ -113,11 +120,39 @@ class Manifest:
                 deploy=str(document.get("deploy", "")),
             )
             known = (document["format"], document["fingerprint"])
-        except (KeyError, TypeError, ValueError) as err:
+        except (AttributeError, KeyError, TypeError, ValueError) as err:
             raise ManifestUnreadable(f"{type(err).__name__}: {err}") from err
         if known != (_FORMAT, manifest.fingerprint):
             raise ManifestUnreadable(f"format {known[0]!r}, or its fingerprint, does not match the files")
         return manifest
+
+
+def _read(text: bytes) -> tuple[dict[str, Any], tuple[ReleasedFile, ...]]:
+    """Return the head and the files; line by line: 100,000 at once would be 150 MB of dicts."""
+    lines = io.BytesIO(text)
+    head = lines.readline().decode().rstrip("\n")
+    if not head.endswith(_FILES_BEGIN):  # somebody formatted it anew
+        document: dict[str, Any] = json.loads(text)
+        return document, tuple(map(_released, document["files"]))
+    if not text.endswith(_FILES_END):
+        raise ValueError("it ends too early")
+    rows = (line.rstrip(b",\n") for line in lines)
+    files = tuple(_released(json.loads(row)) for row in rows if row not in (b"", b"]}"))
+    return json.loads(f"{head.removesuffix(_FILES_BEGIN)}}}"), files
+
+
+def _released(row: dict[str, Any]) -> ReleasedFile:
+    path, key = row.pop("path"), row["key"]
+    if not key.endswith(path):
+        raise ValueError(f"{path!r} is not the end of key {key!r}")
+    row["last_modified"] = _time(row["last_modified"])
+    return ReleasedFile(**row, path_begins=len(key) - len(path))
+
+
+@lru_cache(maxsize=1024)
+def _time(text: str) -> datetime:
+    """An upload gives many objects one second: one value of it for all."""
+    return datetime.fromisoformat(text)
 
 
 def _fields(file: ReleasedFile) -> dict[str, object]:

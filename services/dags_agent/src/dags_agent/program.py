@@ -15,12 +15,11 @@ from dags_agent.layout import Layout
 from dags_agent.note import read_note
 from dags_agent.ownership import Owner
 from dags_agent.settings import DagsAgentSettings
-from dags_agent.wakeups import Queue, Wakeups, connect_queue
+from dags_agent.wakeups import Queue, Wakeups
 from sidecar.app import Finding, Runtime
 from sidecar.errors import EXIT_OK, SidecarError, Transient
 from sidecar.http import Answer
 from sidecar.loop import Pace
-
 
 # The flag of `once` that lifts the guards against deletions for one pass.
 ALLOW_DELETE = "allow-delete"
@@ -92,6 +91,8 @@ class Agent:
         if url is None:
             yield cycle.tick
             return
+        from dags_agent.sqs import connect_queue  # noqa: PLC0415 - see there
+
         wakeups = Wakeups(self._settings, self._runtime, self._events, self._wake)
         async with connect_queue(self._runtime.aws, url) as queue, asyncio.TaskGroup() as group:
             following = group.create_task(wakeups.follow(queue))

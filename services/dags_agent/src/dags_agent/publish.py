@@ -232,7 +232,7 @@ class Publisher:
                 fetched = self._build.fetched[item.path]
                 file = ReleasedFile(
                     key=item.key,
-                    path=item.path,
+                    path_begins=item.path_begins,
                     size_bytes=item.size_bytes,
                     etag=item.etag,
                     version_id=fetched.version_id,
@@ -324,7 +324,7 @@ class Publisher:
 def _as_object(file: ReleasedFile) -> SourceObject:
     return SourceObject(
         key=file.key,
-        path=file.path,
+        path_begins=file.path_begins,
         size_bytes=file.size_bytes,
         etag=file.etag,
         last_modified=file.last_modified,

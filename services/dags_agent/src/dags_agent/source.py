@@ -7,14 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal, Protocol
 
-from aiobotocore.config import AioConfig
-
 from dags_agent.checksums import Checksum
 from dags_agent.listing import Listed, SourceObject
 from dags_agent.s3.address import resolve
 from dags_agent.s3.client import Client, Patience
 from dags_agent.s3.native import NativeSource
-from dags_agent.s3.sdk import SdkSource
 from dags_agent.settings import SourceUrl
 from sidecar.aws import Aws
 from sidecar.clock import Clock, Stop
@@ -90,6 +87,10 @@ async def connect(
         finally:
             await native.close()
         return
+    from aiobotocore.config import AioConfig  # noqa: PLC0415 - 13 MB that our own client does without
+
+    from dags_agent.s3.sdk import SdkSource  # noqa: PLC0415 - see above
+
     config = AioConfig().merge(aws.config(connections=connections))  # type: ignore[arg-type]  # stubs: any Config
     async with aws.aio_session.create_client("s3", config=config) as sdk:
         yield SdkSource(sdk, url)

@@ -8,31 +8,19 @@ the pass that began later than it came: killed before that, it comes again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
-
-from aiobotocore.config import AioConfig
-from aiohttp import ClientError as HttpError
-from botocore.exceptions import BotoCoreError, ClientError
+from typing import Protocol
 
 from dags_agent.events import Events
 from dags_agent.notification import Kind, kind_of
 from dags_agent.settings import DagsAgentSettings
 from sidecar.app import Runtime
-from sidecar.aws import Aws, translate
-from sidecar.errors import SidecarError, Transient
+from sidecar.errors import SidecarError
 from sidecar.loop import backoff_seconds
 
-if TYPE_CHECKING:
-    from types_aiobotocore_sqs import SQSClient
-
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
-_BATCH_MAX = 10
-_LONG_POLL_SECONDS = 20
-# Longer than a long poll, or every empty one would look like an outage.
-_READ_TIMEOUT_SECONDS = 30.0
+BATCH_MAX = 10
 # Messages in hand at once; more stay in the queue until a pass has covered these.
 _PENDING_MAX = 5_000
 _BACKOFF_BASE_SECONDS = 1.0
@@ -54,7 +42,7 @@ class Queue(Protocol):
         """Return the next messages, waiting for some; empty after a while. Raises SidecarError."""
 
     async def delete(self, receipts: Sequence[str]) -> None:
-        """Delete messages; at most :data:`_BATCH_MAX` at once. Raises SidecarError."""
+        """Delete messages; at most :data:`BATCH_MAX` at once. Raises SidecarError."""
 
 
 @dataclass
@@ -94,8 +82,8 @@ class Wakeups:
         receipts, self._taken = self._taken, []
         self._has_room.set()
         try:
-            for at in range(0, len(receipts), _BATCH_MAX):
-                await queue.delete(receipts[at : at + _BATCH_MAX])
+            for at in range(0, len(receipts), BATCH_MAX):
+                await queue.delete(receipts[at : at + BATCH_MAX])
         except SidecarError as err:
             self.events.queue_failed(err)
 
@@ -155,54 +143,3 @@ class Wakeups:
             self._last_at + self.settings.quiet_seconds, self._first_at + self.settings.quiet_max_seconds
         )
         return until - self.runtime.clock.monotonic()
-
-
-class SqsQueue(Queue):
-    """A queue in SQS."""
-
-    def __init__(self, client: SQSClient, url: str) -> None:
-        self._client = client
-        self._url = url
-
-    async def receive(self) -> list[Message]:
-        """Return up to ten messages, waiting up to twenty seconds for the first (see :class:`Queue`)."""
-        try:
-            answer = await self._client.receive_message(
-                QueueUrl=self._url, MaxNumberOfMessages=_BATCH_MAX, WaitTimeSeconds=_LONG_POLL_SECONDS
-            )
-        except (ClientError, BotoCoreError, HttpError) as err:
-            raise self._explained("Cannot receive from", err) from err
-        return [
-            Message(body=item.get("Body", ""), receipt=item["ReceiptHandle"])
-            for item in answer.get("Messages", [])
-        ]
-
-    async def delete(self, receipts: Sequence[str]) -> None:
-        """Delete messages (see :class:`Queue`)."""
-        entries = [{"Id": str(number), "ReceiptHandle": receipt} for number, receipt in enumerate(receipts)]
-        try:
-            await self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]  # stubs: a TypedDict
-        except (ClientError, BotoCoreError, HttpError) as err:
-            raise self._explained("Cannot delete from", err) from err
-
-    async def look(self) -> None:
-        """Raise SidecarError when the queue is not there, or we may not look at it."""
-        try:
-            await self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["VisibilityTimeout"])
-        except (ClientError, BotoCoreError, HttpError) as err:
-            raise self._explained("Cannot look at", err) from err
-
-    def _explained(self, doing: str, err: ClientError | BotoCoreError | HttpError) -> SidecarError:
-        what = f"{doing} the events queue {self._url}"
-        if isinstance(err, HttpError):
-            return Transient(what, why=str(err) or type(err).__name__, remedy="It will be tried again")
-        return translate(err, what)
-
-
-@asynccontextmanager
-async def connect_queue(aws: Aws, url: str) -> AsyncIterator[SqsQueue]:
-    """Open a client for a queue; calls nothing yet."""
-    own = aws.config(read_timeout_seconds=_READ_TIMEOUT_SECONDS, connections=2)
-    config = AioConfig().merge(own)  # type: ignore[arg-type]  # stubs: any Config
-    async with aws.aio_session.create_client("sqs", config=config) as client:
-        yield SqsQueue(client, url)

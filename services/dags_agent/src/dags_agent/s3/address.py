@@ -1,27 +1,27 @@
 """Where a bucket answers, and how to reach it: asked of the SDK, which knows every partition and switch.
 
 Virtual-hosted or path style, ``AWS_ENDPOINT_URL[_S3]``, FIPS, dual-stack, China: all of that is in the URL of
-the request that the SDK would send. It is taken from there just before it is sent.
+the request that the SDK would send. It is taken from there just before it is sent. The session is thrown away
+with the models that it read: 12 MB that the listing can use.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import gc
 import re
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
-from aiobotocore.config import AioConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.httpsession import get_cert_path
+from botocore.session import get_session
 from botocore.utils import get_environ_proxies
 
 from sidecar.aws import Aws, translate
-
-if TYPE_CHECKING:
-    from types_aiobotocore_s3 import S3Client
 
 _SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/([^/]+)/s3/aws4_request,")
 # Directory buckets want a session per bucket (CreateSession): left to the SDK.
@@ -73,29 +73,34 @@ async def resolve(aws: Aws, bucket: str, *, region: str | None = None) -> Addres
     """
     if bucket.endswith(_DIRECTORY_BUCKET):
         return _unsupported("it is a directory bucket")
+    try:
+        return await asyncio.to_thread(_resolve, aws, bucket, region)
+    except (ClientError, BotoCoreError) as err:
+        raise translate(err, f"Cannot reach bucket {bucket!r}") from err
+    finally:
+        gc.collect()  # the session is full of circles
+
+
+def _resolve(aws: Aws, bucket: str, region: str | None) -> Address:
     requests: list[_Request] = []
 
     def capture(request: _Request, **_: object) -> None:
         requests.append(request)
         raise _Captured
 
-    config = AioConfig().merge(aws.config(attempts=1))  # type: ignore[arg-type]  # stubs: any Config
-    session = aws.aio_session
-    try:
-        async with session.create_client("s3", region_name=region, config=config) as client:
-            await _ask(client, bucket, capture)
-        ca_bundle = session.get_config_variable("ca_bundle")
-    except (ClientError, BotoCoreError) as err:
-        raise translate(err, f"Cannot reach bucket {bucket!r}") from err
-    return _address(requests[0], ca_bundle)
-
-
-async def _ask(client: S3Client, bucket: str, capture: Callable[..., None]) -> None:
+    found = aws.session.get_credentials()  # once for both: an endpoint gives others each time
+    if found is None:
+        raise NoCredentialsError
+    keys = found.get_frozen_credentials()
+    session = get_session()
+    session.set_credentials(keys.access_key or "", keys.secret_key or "", keys.token)
+    session.set_config_variable("region", region or aws.session.region_name)
+    client = session.create_client("s3", config=aws.config(attempts=1))
     client.meta.events.register("before-send.s3.ListObjectsV2", capture)
-    try:
-        await client.list_objects_v2(Bucket=bucket)
-    except _Captured:
-        return
+    with contextlib.suppress(_Captured):
+        client.list_objects_v2(Bucket=bucket)  # type: ignore[attr-defined]  # made from the SDK's models
+    client.close()
+    return _address(requests[0], session.get_config_variable("ca_bundle"))
 
 
 def _address(request: _Request, ca_bundle: str | None) -> Address:

@@ -62,12 +62,13 @@ def read_page(text: bytes) -> Page:
     root = _parsed(text)
     if _name(root) != "ListBucketResult":
         raise PageUnreadable(f"the answer is <{_name(root)}>, not a listing")
+    space = root.tag.removesuffix("ListBucketResult")
     fields, contents = {}, []
     for child in root:
-        if (name := _name(child)) == "Contents":
-            contents.append({_name(field): field.text or "" for field in child})
+        if child.tag == f"{space}Contents":
+            contents.append({field.tag.removeprefix(space): field.text or "" for field in child})
         else:
-            fields[name] = child.text or ""
+            fields[child.tag.removeprefix(space)] = child.text or ""
     is_encoded = fields.get("EncodingType") == "url"
     try:
         objects = tuple(_listed(found, is_encoded=is_encoded) for found in contents)
@@ -105,6 +106,8 @@ def decoded(key: str) -> str:
     Raises:
         Refused: it is not UTF-8.
     """
+    if "%" not in key and "+" not in key:
+        return key
     try:
         return unquote_to_bytes(key.replace("+", " ")).decode()
     except UnicodeDecodeError as err:
