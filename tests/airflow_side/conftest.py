@@ -10,9 +10,10 @@ import pytest
 
 from local_cloud.process import LocalCloud
 
-from .workers import Stage
-
 sys.path.insert(0, str(Path(__file__).parents[2] / "airflow_side" / "src"))
+
+from .workers import Stage  # the path comes first
+from .xcoms import XComs  # the same
 
 
 @pytest.fixture(scope="session")
@@ -29,4 +30,14 @@ def stage(running_cloud: LocalCloud, database: str, tmp_path: Path) -> Iterator[
     made.queue("default", "heavy")
     yield made
     made.sqs.close()
+    running_cloud.clear_faults()
+
+
+@pytest.fixture
+def xcoms(running_cloud: LocalCloud) -> Iterator[XComs]:
+    """A bucket and a key of KMS, and stores on them."""
+    running_cloud.clear_faults()
+    made = XComs(running_cloud)
+    yield made
+    made.close()
     running_cloud.clear_faults()
