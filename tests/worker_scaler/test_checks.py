@@ -105,7 +105,7 @@ class Identity:
         self._decision = decision
         self.session = self
 
-    def config(self) -> None:
+    def config(self, *, attempts: int = 3) -> None:
         return None
 
     def client(self, service: str, config: object) -> Identity:
