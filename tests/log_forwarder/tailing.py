@@ -12,6 +12,8 @@ from log_forwarder.inputs.discovery import Globs
 from log_forwarder.inputs.files import FileInput
 from log_forwarder.inputs.finder import Finder
 from log_forwarder.inputs.followed import FollowedFiles
+from log_forwarder.inputs.open_files import OpenFiles
+from log_forwarder.inputs.registry import Registry
 from log_forwarder.inputs.tailed import TailedFile
 from log_forwarder.state import State
 from sidecar.errors import Transient
@@ -38,19 +40,26 @@ class Tail:
         self.refused: list[tuple[str, str]] = []
         self.over: list[tuple[str, int, bool]] = []
         self.told: list[str] = []
+        self.missing: list[str] = []
         self.unwatched = 0
         self.state = State(root / "state")
         self.checkpoints = Checkpoints(self.state)
         monotonic = self.clock.monotonic
         globs = Globs([f"{root}/logs/**"], excluded=root / "state")
+        self.open_files = OpenFiles(most=open_files_max, limit=open_files_max)
         self.files = FollowedFiles(
-            checkpoints=self.checkpoints, listener=self, monotonic=monotonic, open_files_max=open_files_max
+            registry=Registry(self.checkpoints),
+            listener=self,
+            monotonic=monotonic,
+            open_files=self.open_files,
         )
         self.finder = Finder(
             globs=globs,
+            open_files=self.open_files,
             follower=self.files,
             listener=self,
             monotonic=monotonic,
+            now_ns=lambda: 2**62,
             scan_seconds=1.0,
             may_watch=may_watch,
         )
@@ -86,6 +95,9 @@ class Tail:
 
     def ended(self, path: str, *, unread_bytes: int, was_open: bool) -> None:
         self.over.append((path, unread_bytes, was_open))
+
+    def missed(self, path: str) -> None:
+        self.missing.append(path)
 
     def cold_ended(self, count: int) -> None:
         self.unwatched += count

@@ -76,7 +76,7 @@ def test_when_the_queue_of_events_runs_over_everything_is_scanned(
     watching: Tail, task: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append(task, "one\n")
-    overflow = [inotify.Event(-1, inotify.Q_OVERFLOW, "")]
+    overflow = [inotify.Event(-1, inotify.Q_OVERFLOW, 0, "")]
     with monkeypatch.context() as patched:
         patched.setattr(inotify.Inotify, "events", lambda _self: iter(overflow))
         assert watching.read() == [b"one"]

@@ -7,9 +7,11 @@ A truncated file starts the next generation. Offsets only move after Firehose ac
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from log_forwarder.fingerprint import Place, digest
 from log_forwarder.inputs.base import Keeper, Kind, Origin, Span
@@ -62,6 +64,15 @@ class Known:
     changed_ns: int = 0
 
 
+class Newcomer(NamedTuple):
+    """A file that was not read before: where it is, its identity, and how it begins."""
+
+    path: str
+    device: int
+    inode: int
+    head: bytes
+
+
 class FileOrigin(Origin):
     """A generation of a file, as an origin of lines.
 
@@ -96,26 +107,16 @@ class Checkpoints:
         query = f"SELECT {_COLUMNS} FROM files WHERE inode = ? ORDER BY generation DESC"  # noqa: S608 - a constant
         return [_known(row) for row in self._state.read(query, (inode,))]
 
-    def register(self, *, path: str, device: int, inode: int, head: bytes) -> Known:
-        """Give a new file, or a new life of one, its generation. Durable when this returns.
+    def register(self, newcomers: Sequence[Newcomer]) -> list[Known]:
+        """Give new files, or new lives of files, their generations. Durable when this returns.
 
-        That comes before its first line is sent: after kill -9 the same lines get the same ids.
+        That comes before their first lines are sent: after kill -9 the same lines get the same ids.
 
         Raises:
-            Transient: it cannot be written down now.
+            Transient: none of them can be written down now.
         """
-        head_digest = digest(head)
         with self._state.writing() as db:
-            cursor = db.execute(
-                "INSERT INTO files (source, path, device, inode, head_bytes, head_digest)"
-                " VALUES ('', ?, ?, ?, ?, ?)",
-                (os.fsencode(path), device, inode, len(head), head_digest),
-            )
-            generation = int(cursor.lastrowid or 0)
-            identity = f"{self._state.instance} {generation} {device} {inode} ".encode() + head_digest
-            source = digest(identity).hex()
-            db.execute("UPDATE files SET source = ? WHERE generation = ?", (source, generation))
-        return Known(generation, source, path, device, inode, len(head), head_digest)
+            return [_insert(db, self._state.instance, newcomer) for newcomer in newcomers]
 
     def keep(self, spans: Sequence[Span]) -> None:
         """Write down how far files were accepted; durable when this returns.
@@ -161,6 +162,18 @@ class Checkpoints:
         ]
         with self._state.writing() as db:
             db.executemany("DELETE FROM files WHERE generation = ?", gone)
+
+
+def _insert(db: sqlite3.Connection, instance: str, new: Newcomer) -> Known:
+    head_digest = digest(new.head)
+    cursor = db.execute(
+        "INSERT INTO files (source, path, device, inode, head_bytes, head_digest) VALUES ('', ?, ?, ?, ?, ?)",
+        (os.fsencode(new.path), new.device, new.inode, len(new.head), head_digest),
+    )
+    generation = int(cursor.lastrowid or 0)
+    source = digest(f"{instance} {generation} {new.device} {new.inode} ".encode() + head_digest).hex()
+    db.execute("UPDATE files SET source = ? WHERE generation = ?", (source, generation))
+    return Known(generation, source, new.path, new.device, new.inode, len(new.head), head_digest)
 
 
 def _is_gone(path: bytes, device: int) -> bool:

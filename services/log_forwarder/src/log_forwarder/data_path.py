@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from log_forwarder.checkpoints import Checkpoints
 from log_forwarder.compression import SUFFIX, compressor
@@ -21,6 +20,9 @@ from log_forwarder.inputs.discovery import Globs
 from log_forwarder.inputs.files import FileInput
 from log_forwarder.inputs.finder import Finder
 from log_forwarder.inputs.followed import FollowedFiles
+from log_forwarder.inputs.open_files import OpenFiles
+from log_forwarder.inputs.registry import Registry
+from log_forwarder.inputs.scout import Inbox, Scout
 from log_forwarder.ledger import Ledger
 from log_forwarder.outbox import Outbox
 from log_forwarder.overflow import Overflow
@@ -137,7 +139,11 @@ def build(
     )
     push_events = PushEvents(runtime.telemetry)
     rules = rules_of(settings, push_events)
-    inputs: list[Input] = [_files(settings, runtime, events, state, rules)] if tailed_globs(settings) else []
+    inputs: list[Input] = (
+        [_files(settings, runtime, events, state, rules=rules, on_news=waker.set)]
+        if tailed_globs(settings)
+        else []
+    )
     if is_pushed(settings):
         inputs.append(
             pushed_input(settings, runtime, push_events, state=state, rules=rules, on_data=waker.set)
@@ -190,32 +196,39 @@ def _files(
     runtime: Runtime,
     events: Events,
     state: State,
+    *,
     rules: Callable[[Kind], LineRules],
+    on_news: Callable[[], None],
 ) -> FileInput:
     monotonic = runtime.clock.monotonic
     checkpoints = Checkpoints(state)
-    globs = globs_of(settings)
+    silent, in_all = descriptors_for_files(settings.open_files_max)
+    open_files = OpenFiles(most=silent, limit=in_all)
     files = FollowedFiles(
-        checkpoints=checkpoints,
-        listener=events,
-        monotonic=monotonic,
-        open_files_max=descriptors_for_files(settings.open_files_max),
+        registry=Registry(checkpoints), listener=events, monotonic=monotonic, open_files=open_files
     )
-    finder = Finder(
-        globs=globs,
-        follower=files,
-        listener=events,
-        monotonic=monotonic,
-        scan_seconds=settings.scan_seconds,
-        may_watch=settings.watch == "auto",
-    )
+
+    def now_ns() -> int:
+        return int(runtime.clock.now().timestamp() * 1_000_000_000)
+
+    def finder(inbox: Inbox) -> Finder:
+        return Finder(
+            globs=globs_of(settings),
+            open_files=open_files,
+            follower=inbox,
+            listener=inbox,
+            monotonic=monotonic,
+            now_ns=now_ns,
+            scan_seconds=settings.scan_seconds,
+            may_watch=settings.watch == "auto",
+        )
 
     def groomer(patterns: list[str], after_seconds: float) -> Groomer:
         return Groomer(
             globs=_globs(settings, patterns),
             checkpoints=checkpoints,
             after_seconds=after_seconds,
-            now_ns=lambda: _nanoseconds(runtime.clock.now()),
+            now_ns=now_ns,
             monotonic=monotonic,
             listener=events,
             on_delete=files.let_go,
@@ -224,7 +237,7 @@ def _files(
     closed = [f"{directory.rstrip('/')}/*.closed.log" for directory in settings.logpipe]
     return FileInput(
         files=files,
-        finder=finder,
+        finder=Scout(finder, Inbox(files, events, open_files), on_news=on_news),
         groomers=[
             groomer(tailed_globs(settings), settings.delete_after_hours * _SECONDS_PER_HOUR),
             groomer(closed, _CLOSED_SEGMENTS_SECONDS if closed else 0),
@@ -241,7 +254,3 @@ def _bytes_depend_on(settings: ForwarderSettings) -> str:
     return json.dumps(
         [settings.format, settings.compression, settings.redact, settings.multiline, settings.level]
     )
-
-
-def _nanoseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1_000_000_000)

@@ -66,6 +66,9 @@ class Events:
             "unwatched_files_total",
             "Files removed while they were not open: what they got since the last look is unknown",
         )
+        self._missed_files = counter(
+            "missed_files_total", "Files, or directories, that were removed before they could be opened"
+        )
         self._restarted_files = counter("restarted_files_total", "Files truncated or replaced in place")
         self._unreadable_files = counter("unreadable_files_total", "Files that could not be opened or read")
         self._groomed_files = counter("groomed_files_total", "Shipped files that were deleted")
@@ -184,6 +187,15 @@ class Events:
             )
         else:
             self._log.debug("file_ended", path=path, was_open=was_open)
+
+    def missed(self, path: str) -> None:
+        """A file, or a directory that may have held some, came and went before it could be opened."""
+        self._missed_files.inc()
+        self._log.error(
+            "file_missed",
+            path=path,
+            to_do="What was in it is lost. Keep log files until they are shipped, or give this task more CPU",
+        )
 
     def cold_ended(self, count: int) -> None:
         """Files are gone that were shipped whole when they were last looked at, and not open since."""

@@ -8,15 +8,24 @@ import resource
 from typing import Protocol
 
 _FILES_MIN = 16
+_AT_ONCE = 16_384  # files with something unread, while whoever reads them waits for the disk or the stream
 _OTHERS = 256  # sockets of senders and clients, SQLite, spool segments, the HTTP port
 
 
 class Identified(Protocol):
     """A file by name and identity."""
 
-    path: str
-    device: int
-    inode: int
+    @property
+    def path(self) -> str:
+        """Where it was last seen."""
+
+    @property
+    def device(self) -> int:
+        """The number of its device."""
+
+    @property
+    def inode(self) -> int:
+        """Its number there."""
 
 
 def open_same(file: Identified) -> int | None:
@@ -43,13 +52,21 @@ def close(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def descriptors_for_files(wanted: int) -> int:
-    """Raise the process's limit as far as allowed and needed; return how many files may stay open."""
+def descriptors_for_files(wanted: int) -> tuple[int, int]:
+    """Raise the process's limit as far as allowed and needed.
+
+    Args:
+        wanted: how many silent files should stay open.
+
+    Returns:
+        How many silent ones may stay open, and how many files may be open in all.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + _OTHERS
+    needed = wanted + _AT_ONCE + _OTHERS
     limit = max(soft, needed if hard == resource.RLIM_INFINITY else min(hard, needed))
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    return max(_FILES_MIN, min(wanted, limit - _OTHERS))
+    in_all = max(_FILES_MIN, min(wanted + _AT_ONCE, limit - _OTHERS))
+    return min(wanted, in_all), in_all
 
 
 def is_deleted(descriptor: int) -> bool:

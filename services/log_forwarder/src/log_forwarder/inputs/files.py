@@ -16,7 +16,6 @@ from log_forwarder.framing import part_end
 from log_forwarder.groomer import Groomer
 from log_forwarder.inputs.base import Chunk, Kind, LineRules, Range
 from log_forwarder.inputs.descriptors import close, open_same
-from log_forwarder.inputs.finder import Finder
 from log_forwarder.inputs.followed import FollowedFiles
 from log_forwarder.inputs.tailed import TailedFile, read
 from sidecar.errors import Transient
@@ -24,8 +23,27 @@ from sidecar.errors import Transient
 IDLE_FLUSH_SECONDS = 5.0  # an unfinished line of a file that does not grow any more is sent as it is
 _EVENT_FLUSH_SECONDS = 0.5  # whole lines that a rule holds back for more
 _STATE_PAUSE_SECONDS = 1.0
-_READS_PER_LOOK = 8
 _TELL_AFTER_FAILED_READS = 2
+
+
+class Looking(Protocol):
+    """Who tells what there is, whichever thread it works in."""
+
+    @property
+    def descriptors(self) -> Sequence[int]:
+        """What to wait for."""
+
+    def due_seconds(self) -> float:
+        """Return in how many seconds to look again though nothing can be waited for."""
+
+    def look(self) -> None:
+        """Tell what is new."""
+
+    def scan(self) -> None:
+        """Tell everything there is now."""
+
+    def close(self) -> None:
+        """Look no more. Idempotent."""
 
 
 class Listener(Protocol):
@@ -46,7 +64,7 @@ class FileInput:
 
     Args:
         files: what is followed.
-        finder: tells ``files`` what there is.
+        finder: tells ``files`` what there is; see :class:`~log_forwarder.inputs.scout.Scout`.
         groomers: delete what was shipped.
         rules: what is done to lines, by kind of file.
         monotonic: the time, in seconds.
@@ -58,7 +76,7 @@ class FileInput:
         self,
         *,
         files: FollowedFiles,
-        finder: Finder,
+        finder: Looking,
         groomers: Sequence[Groomer],
         rules: Callable[[Kind], LineRules],
         monotonic: Callable[[], float],
@@ -95,9 +113,9 @@ class FileInput:
 
     def chunks(self) -> Iterator[Chunk]:
         """Read up to one chunk of each file that has something, then the unfinished lines that are due."""
-        for number, file in enumerate(list(self.files.ready)):
-            if number % _READS_PER_LOOK == _READS_PER_LOOK - 1 and self._targets is None:
-                self._finder.look()  # a new file must be open before it is removed; its bytes can wait
+        ready = list(self.files.ready)
+        self.files.registry.enter_all(ready)
+        for file in ready:
             if self._is_wanted(file):
                 chunk = self._next(file, flush=False)
                 if chunk is not None:
@@ -136,6 +154,7 @@ class FileInput:
     def begin_to_finish(self) -> None:
         """Look once more; what the files hold now is what is left to do."""
         self._finder.scan()
+        self._finder.close()
         self.files.tend()
         self._targets = {file: file.size_bytes for file in self.files}
 
@@ -240,7 +259,7 @@ class FileInput:
     def _hand_on(
         self, file: TailedFile, descriptor: int, data: bytes, *, part: int, is_unfinished: bool
     ) -> Chunk:
-        origin = self.files.register(file, data[:HEAD_BYTES])
+        origin = self.files.registry.enter(file, data[:HEAD_BYTES])
         start = file.offset
         goes_on = is_unfinished and part > 0 and len(data) >= self._chunk_bytes - 3
         place = file.hand_on(data, descriptor, is_unfinished_part=goes_on)

@@ -6,21 +6,17 @@ Followed are files with something to ship, and as many silent ones as may stay o
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from log_forwarder.airflow_path import identify, kind_of
-from log_forwarder.checkpoints import Checkpoints, FileOrigin, Known
-from log_forwarder.envelope import printable
 from log_forwarder.inputs.cold_files import ColdFiles
 from log_forwarder.inputs.descriptors import is_deleted
 from log_forwarder.inputs.discovery import Sighting
 from log_forwarder.inputs.open_files import OpenFiles
+from log_forwarder.inputs.registry import Registry
 from log_forwarder.inputs.tailed import TailedFile
-from sidecar.errors import Transient
 
 REMOVED_SECONDS = 2.0  # a removed file may still be written to: its writer holds it open as we do
 HOT_SECONDS = 60.0  # one that was only renamed out of the globs, for much longer
@@ -31,6 +27,9 @@ _MOST_LOOKED_AT = 64  # for one to close; finding the best of all would cost mor
 
 class Listener(Protocol):
     """Who is told about files that are over."""
+
+    def missed(self, path: str) -> None:
+        """A file, or a directory that may have held some, came and went before it could be opened."""
 
     def ended(self, path: str, *, unread_bytes: int, was_open: bool) -> None:
         """A file is gone; with unread bytes when it could not be read to its end."""
@@ -46,30 +45,29 @@ class FollowedFiles:
     """The files of the input, in the order in which something last happened to them. Used by one thread.
 
     Args:
-        checkpoints: where to go on, and how far each file was accepted.
+        registry: what is known of files from before.
         listener: who is told about files that are over.
         monotonic: the time, in seconds.
-        open_files_max: how many files may be held open.
+        open_files: holds them open.
     """
 
     def __init__(
         self,
         *,
-        checkpoints: Checkpoints,
+        registry: Registry,
         listener: Listener,
         monotonic: Callable[[], float],
-        open_files_max: int,
+        open_files: OpenFiles,
     ) -> None:
-        self.open_files = OpenFiles(most=open_files_max)
+        self.open_files = open_files
         self.cold = ColdFiles()
         self.ready: dict[TailedFile, None] = {}
-        self._checkpoints = checkpoints
+        self.registry = registry
         self._listener = listener
         self._monotonic = monotonic
         self._files: dict[tuple[int, int], TailedFile] = {}
         self._by_path: dict[str, TailedFile] = {}
         self._unnamed: dict[TailedFile, None] = {}
-        self._over: list[int] = []
         self._devices: set[int] = set()
         self._round = 0
         self._next_purge = self._next_tending = monotonic()
@@ -82,29 +80,35 @@ class FollowedFiles:
 
     # ------------------------------------------------------------ what the finder tells
 
-    def sighted(self, sighting: Sighting) -> None:
-        """A file that the globs name is there."""
+    def sighted(self, sighting: Sighting, descriptor: int | None = None) -> None:
+        """A file that the globs name is there; it may come with a descriptor, opened when it was noticed."""
         identity = (sighting.device, sighting.inode)
         self._devices.add(sighting.device)
         now = self._monotonic()
         file = self._files.get(identity)
-        if file is None:
-            if self.cold.meet(*sighting[1:5]):
-                return
+        if file is None and not self.cold.meet(*sighting[1:5]):
             file = self._take_up(sighting, now)
-            if file is None:
-                return
-        elif file.path != sighting.path:
-            self._by_path.pop(file.path, None)
+        if file is None:
+            if descriptor is not None:
+                self.open_files.give_back(sighting, descriptor)
+            return
+        if self._by_path.get(file.path) is file and file.path != sighting.path:
+            del self._by_path[file.path]
         file.observe(sighting, now)
         file.seen_in = self._round
         file.is_named = True
         self._unnamed.pop(file, None)
         self._by_path[file.path] = file
+        if descriptor is not None:
+            self._adopt(file, descriptor)
         if file.has_changed:
             self._files[identity] = self._files.pop(identity)  # to the end: the latest
             self.ready[file] = None
             self.hold_open(file)
+
+    def missed(self, path: str) -> None:
+        """A file, or a directory that may have held some, came and went before it could be opened."""
+        self._listener.missed(path)
 
     def vanished(self, path: str) -> None:
         """Nothing wanted is at this path any more; the file may have a new name, or none."""
@@ -131,8 +135,7 @@ class FollowedFiles:
                 self.ready[file] = None
         if self._monotonic() >= self._next_purge:
             self._next_purge = self._monotonic() + _PURGE_SECONDS
-            with contextlib.suppress(Transient):  # tomorrow then
-                self._checkpoints.purge(is_there=self._is_there)
+            self.registry.purge(self._is_there)
 
     # ------------------------------------------------------------ looking after them
 
@@ -149,8 +152,7 @@ class FollowedFiles:
         excess = len(self._files) - self.open_files.most
         if excess > 0:
             self._make_cold(list(self._files.values()), excess)
-        if self._over:
-            self._forget()
+        self.registry.forget()
         self._listener.tended(tracked=len(self), is_open=self.open_files.count)
 
     def look_again(self, file: TailedFile) -> None:
@@ -173,7 +175,7 @@ class FollowedFiles:
             return
         if self.open_files.is_full:
             self._make_room()
-        if not self.open_files.is_full:
+        if not self.open_files.is_exhausted:
             try:
                 self.open_files.open(file)
             except OSError:
@@ -181,31 +183,15 @@ class FollowedFiles:
 
     def restart(self, file: TailedFile) -> None:
         """Begin a new generation: the file was truncated, or its inode belongs to another file now."""
-        if file.known is not None:
-            self._over.append(file.known.generation)
+        self.registry.is_over(file)
         file.restart()
-
-    def register(self, file: TailedFile, head: bytes) -> FileOrigin:
-        """Give a file that has no generation one.
-
-        Raises:
-            Transient: it cannot be written down now.
-        """
-        if file.origin is None:
-            known = self._checkpoints.register(
-                path=file.path, device=file.device, inode=file.inode, head=head
-            )
-            file.known = known
-            file.origin = self._origin(known)
-        return file.origin
 
     def let_go(self, sighting: Sighting) -> None:
         """A file was deleted by ourselves, shipped whole: nothing is to be told of it."""
         self.cold.remove(sighting.device, sighting.inode)
         file = self._files.get((sighting.device, sighting.inode))
         if file is not None:
-            if file.known is not None:
-                self._over.append(file.known.generation)
+            self.registry.is_over(file)
             self._drop(file)
 
     def close(self) -> None:
@@ -213,39 +199,30 @@ class FollowedFiles:
         for file in self:
             self.open_files.close(file)
 
-    def _forget(self) -> None:
-        with contextlib.suppress(Transient):  # the next time; an old row harms nobody
-            self._checkpoints.forget(self._over)
-            self._over = []
-
     def _is_there(self, inode: int) -> bool:
         """Say whether a file with this number was sighted, on whatever device it is now."""
         return any((device, inode) in self._files or self.cold.has(device, inode) for device in self._devices)
 
     def _take_up(self, sighting: Sighting, now: float) -> TailedFile | None:
-        """Begin to follow a file; None for one that nothing has happened to since it was shipped.
-
-        Whether it is the one we know is seen in its content, before the first read.
-        """
+        """Begin to follow a file; None for one that nothing has happened to since it was shipped."""
         file = TailedFile(
             sighting.path, sighting.device, sighting.inode, sighting.size_bytes, sighting.changed_ns, now
         )
-        for known in self._checkpoints.find(file.inode):
-            # Device numbers change when a volume is mounted again: then the path vouches for the inode.
-            if known.device == file.device or known.path == file.path:
-                is_the_same = (known.offset, known.changed_ns) == (file.size_bytes, file.changed_ns)
-                if is_the_same and len(self._files) >= self.open_files.most:
-                    self.cold.add(file.device, file.inode, file.size_bytes, file.changed_ns)
-                    return None
-                file.resume(known, self._origin(known))
-                break
+        known = self.registry.known(file)
+        if known is not None:
+            is_the_same = (known.offset, known.changed_ns) == (file.size_bytes, file.changed_ns)
+            if is_the_same and len(self._files) >= self.open_files.most:
+                self.cold.add(file.device, file.inode, file.size_bytes, file.changed_ns)
+                return None
+            file.resume(known, self.registry.origin(known))
         self.cold.remove(file.device, file.inode)
         self._files[file.device, file.inode] = file
         return file
 
-    def _origin(self, known: Known) -> FileOrigin:
-        about: Mapping[str, object] = identify(printable(known.path))
-        return FileOrigin(known=known, kind=kind_of(known.path), keeper=self._checkpoints, about=about)
+    def _adopt(self, file: TailedFile, descriptor: int) -> None:
+        if self.open_files.is_full:
+            self._make_room()
+        self.open_files.adopt(file, descriptor)
 
     def _make_room(self) -> None:
         """Close the file that is needed least: one that is over, else the one that was silent longest."""
@@ -285,8 +262,8 @@ class FollowedFiles:
 
     def _end(self, file: TailedFile) -> None:
         """Let go of a file. Only one that is certainly deleted is forgotten: a volume may come back."""
-        if file.known is not None and file.descriptor is not None and is_deleted(file.descriptor):
-            self._over.append(file.known.generation)
+        if file.descriptor is not None and is_deleted(file.descriptor):
+            self.registry.is_over(file)
         self._listener.ended(file.path, unread_bytes=file.unread_bytes, was_open=file.descriptor is not None)
         self._drop(file)
 

@@ -37,11 +37,13 @@ class Event(NamedTuple):
     Attributes:
         watch: the directory's watch; -1 for an overflow.
         mask: what happened.
+        cookie: the same for the two ends of a rename; else 0.
         name: the name in the directory; empty for the directory itself.
     """
 
     watch: int
     mask: int
+    cookie: int
     name: str
 
 
@@ -92,11 +94,11 @@ class Inotify:
             return
         at = 0
         while at < len(data):
-            watch, mask, _, name_bytes = _HEADER.unpack_from(data, at)
+            watch, mask, cookie, name_bytes = _HEADER.unpack_from(data, at)
             at += _HEADER.size
             name = data[at : at + name_bytes].rstrip(b"\0")
             at += name_bytes
-            yield Event(watch, mask, os.fsdecode(name))
+            yield Event(watch, mask, cookie, os.fsdecode(name))
 
     def close(self) -> None:
         """Forget all. Idempotent."""
