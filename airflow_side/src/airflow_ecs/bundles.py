@@ -130,8 +130,13 @@ def _keeping(target: Path, seconds: int, _pid: int, purpose: str = "reads") -> K
     )
     made = Keeping(leases, renew_seconds=seconds / 5)
     if purpose == "reads":
-        atexit.register(made.end)
+        atexit.register(_end_in, os.getpid(), made)
     return made
+
+
+def _end_in(pid: int, keeping: Keeping) -> None:
+    if os.getpid() == pid:  # not in a child that was forked with it
+        keeping.end()
 
 
 def _bundle_version() -> Any:
