@@ -34,7 +34,7 @@ def open_same(file: Identified) -> int | None:
     Raises:
         OSError: it cannot be opened now.
     """
-    descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptor = open_quietly(file.path, os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         status = os.fstat(descriptor)
     except OSError:
@@ -44,6 +44,21 @@ def open_same(file: Identified) -> int | None:
         return descriptor
     close(descriptor)
     return None
+
+
+def open_quietly(path: str, flags: int) -> int:
+    """Open for reading without a note of the access where that is allowed.
+
+    The note is a write: whoever reads a new file or directory would wait for the disk's journal.
+
+    Raises:
+        OSError: it cannot be opened now.
+    """
+    flags |= os.O_RDONLY | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_NOATIME)
+    except PermissionError:
+        return os.open(path, flags)  # open(2): only the owner may leave it out
 
 
 def close(descriptor: int) -> None:

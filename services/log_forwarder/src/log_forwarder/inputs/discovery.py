@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from log_forwarder.inputs.descriptors import close, open_quietly
 from log_forwarder.inputs.globs import Pattern, is_literal
 
 
@@ -98,10 +99,12 @@ class Globs:
         if not self.leads_to(directory):
             return
         yield directory
-        for entry in _entries(directory):
-            if _is_directory(entry):
-                yield from self.walk(entry.path)
-            elif self.names(entry.path) and (sighting := self.sight(entry.path)) is not None:
+        above = directory.rstrip("/")
+        for name, is_directory in _entries(directory):
+            path = f"{above}/{name}"
+            if is_directory:
+                yield from self.walk(path)
+            elif self.names(path) and (sighting := self.sight(path)) is not None:
                 yield sighting
 
     def _named_files(self) -> list[str]:
@@ -134,9 +137,16 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _entries(directory: str) -> list[os.DirEntry[str]]:
+def _entries(directory: str) -> list[tuple[str, bool]]:
+    """Return names, and which are directories."""
     try:
-        with os.scandir(directory) as entries:
-            return list(entries)
+        descriptor = open_quietly(directory, os.O_DIRECTORY)
     except OSError:
         return []
+    try:
+        with os.scandir(descriptor) as entries:
+            return [(entry.name, _is_directory(entry)) for entry in entries]
+    except OSError:
+        return []
+    finally:
+        close(descriptor)

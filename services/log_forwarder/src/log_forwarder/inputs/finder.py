@@ -96,6 +96,7 @@ class Finder:
         self._unseen = Unseen()
         self._next_scan = self._scan_began = monotonic()
         self._scan: Iterator[None] | None = None
+        self._roots: list[str] = []
         self._is_root_missing = False
         self._must_poll = not may_watch or any(is_remote(root) for root in globs.roots())
         self._inotify: inotify.Inotify | None = None
@@ -137,7 +138,8 @@ class Finder:
         if self._watches.is_sparse:
             self._begin_to_watch()
         self._follower.begin_round()
-        self._scan = self._everything(self._globs.roots())
+        self._roots = self._globs.roots()
+        self._scan = self._everything(self._roots)
 
     def close(self) -> None:
         """Let go of the descriptor. Idempotent."""
@@ -265,7 +267,7 @@ class Finder:
 
     def _drop(self, watch: int) -> None:
         """Forget a directory that is gone; one that walks begin with may come back, and nothing tells."""
-        if self._watches.path(watch) in self._globs.roots():
+        if self._watches.path(watch) in self._roots:
             self._next_scan = min(self._next_scan, self._monotonic() + self._scan_seconds)
         self._watches.drop(watch)
 

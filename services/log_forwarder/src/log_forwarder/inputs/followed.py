@@ -198,6 +198,7 @@ class FollowedFiles:
         """Close every descriptor."""
         for file in self:
             self.open_files.close(file)
+        self.open_files.end()
 
     def _is_there(self, inode: int) -> bool:
         """Say whether a file with this number was sighted, on whatever device it is now."""

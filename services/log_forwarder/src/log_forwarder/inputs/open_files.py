@@ -7,7 +7,8 @@ within the second before. And every one that has something unread, up to the lim
 
 from __future__ import annotations
 
-from log_forwarder.inputs.descriptors import close, open_same
+from log_forwarder.inputs.closer import Closer
+from log_forwarder.inputs.descriptors import open_same
 from log_forwarder.inputs.discovery import Sighting
 from log_forwarder.inputs.tailed import TailedFile
 
@@ -32,6 +33,7 @@ class OpenFiles:
         self.count = 0
         self._limit = limit
         self._held: set[tuple[int, int]] = set()
+        self._closer = Closer()
 
     @property
     def is_full(self) -> bool:
@@ -41,7 +43,7 @@ class OpenFiles:
     @property
     def is_exhausted(self) -> bool:
         """Whether none may be opened, whatever is in it."""
-        return len(self._held) >= self._limit
+        return len(self._held) + self._closer.waiting >= self._limit
 
     def holds(self, device: int, inode: int) -> bool:
         """Say whether this file is open, or on its way to who reads it. Any thread."""
@@ -64,7 +66,7 @@ class OpenFiles:
     def adopt(self, file: TailedFile, descriptor: int) -> None:
         """Take over a descriptor that was opened early."""
         if file.descriptor is not None:
-            close(descriptor)
+            self._closer.close(descriptor)
             return
         file.descriptor = descriptor
         self._held.add((file.device, file.inode))
@@ -73,7 +75,7 @@ class OpenFiles:
     def give_back(self, sighting: Sighting, descriptor: int) -> None:
         """Close a descriptor that was opened early, and that nobody needs."""
         self._held.discard((sighting.device, sighting.inode))
-        close(descriptor)
+        self._closer.close(descriptor)
 
     def open(self, file: TailedFile) -> bool:
         """Open a file and keep it open; return False when its name means another file by now.
@@ -91,7 +93,11 @@ class OpenFiles:
         """Close a file, if it is open."""
         if file.descriptor is not None:
             self._held.discard((file.device, file.inode))
-            close(file.descriptor)
+            self._closer.close(file.descriptor)
             file.descriptor = None
             file.is_proven = False
             self.count -= 1
+
+    def end(self) -> None:
+        """Wait until everything that was closed is closed; nothing is held any more."""
+        self._closer.end()
