@@ -96,6 +96,7 @@ class ForesightSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     prescale: bool = True
+    later_stages: bool = True
     lead_quantile: float = Field(default=0.5, gt=0, lt=1)
     order: bool = True
     drain_seconds: float = Field(default=40.0, ge=0)
@@ -105,6 +106,7 @@ class ForesightSettings(BaseModel):
         """Return it as a value."""
         return Foresight(
             prescale=self.prescale,
+            later_stages=self.later_stages,
             lead_quantile=self.lead_quantile,
             order=self.order,
             drain=timedelta(seconds=self.drain_seconds),

@@ -67,6 +67,21 @@ class Durations:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wave:
+    """One later stage of a run: the tasks of one name that become ready together.
+
+    Attributes:
+        after_seconds: from the run's first task to the first of these, both ready (median of past runs).
+        tasks: how many become ready at once (median of past runs).
+    """
+
+    task_id: str
+    queue: str
+    after_seconds: float
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NextRun:
     """One DAG run that the scheduler will create, and how broad its first stage was in the past.
 
@@ -76,6 +91,7 @@ class NextRun:
             empty when the DAG never ran in the time looked at.
         width_max: the same, of the broadest past run.
         first_tasks: the task ids of that first stage; empty where they are not known.
+        waves: the stages after it, soonest first.
     """
 
     dag_id: str
@@ -83,6 +99,7 @@ class NextRun:
     width: Mapping[str, int] = field(default_factory=dict)
     width_max: Mapping[str, int] = field(default_factory=dict)
     first_tasks: tuple[str, ...] = ()
+    waves: tuple[Wave, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

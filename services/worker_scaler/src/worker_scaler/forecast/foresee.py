@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from worker_scaler.forecast.latency import StartLatencies
 from worker_scaler.forecast.policy import Foresight
 from worker_scaler.forecast.slots import WHOLE, share_of_new, share_of_running
+from worker_scaler.forecast.stages import later_stages
+from worker_scaler.forecast.waves import OVERDUE, FollowedRun
 from worker_scaler.history import Durations, History, NextRun, TaskName
 from worker_scaler.matching import Directory
 from worker_scaler.model import Fleet, Reading, RunningTask, Sighting
@@ -16,9 +18,6 @@ from worker_scaler.outlook import Outlook
 
 LATE_QUANTILE = 0.99
 """A worker pending for longer than nearly all before it may not come at all."""
-
-OVERDUE = timedelta(seconds=30)
-"""How long a run may be late before it is no more expected: the scheduler's loop, the parsing of files."""
 
 
 def foresee(
@@ -30,6 +29,7 @@ def foresee(
     *,
     now: datetime,
     tick: timedelta,
+    followed: Iterable[FollowedRun] = (),
 ) -> Outlook:
     """Return what is expected of one fleet.
 
@@ -41,6 +41,7 @@ def foresee(
         latencies: of its workers' starts.
         now: the scaler's time.
         tick: from one decision to the next.
+        followed: the runs whose next stages are foreseen.
     """
     foresight = fleet.foresight
     is_learnt = bool(latencies.ordered)
@@ -50,10 +51,16 @@ def foresee(
     remaining = [(task, _remaining(task, history, reading.taken_at)) for task in _running(fleet, reading)]
     expected, imminent = 0.0, 0
     if foresight.prescale:
-        lead = timedelta(seconds=latencies.at(foresight.lead_quantile))
-        runs = _coming(fleet, reading, history.next_runs, now=now, until=now + lead + tick)
+        until = now + lead(foresight, latencies) + tick
+        runs = _coming(fleet, reading, history.next_runs, now=now, until=until)
         expected = sum(_slots(run, fleet, history.durations, foresight) for run in runs)
         imminent = sum(_width(run, fleet) for run in runs if run.at <= now + tick)
+        if foresight.later_stages:
+            coming = later_stages(
+                fleet, history.durations, foresight, followed, remaining, now=now, until=until
+            )
+            expected += coming.slots
+            imminent += sum(tasks for due, tasks in coming.tasks_at if due <= now + tick)
     return Outlook(
         lead_demand_tasks=math.ceil(round(expected, 6)),
         imminent_tasks=imminent,
@@ -61,6 +68,11 @@ def foresee(
         remaining_seconds_by_arn=_by_worker(remaining, sighting) if foresight.order else {},
         start_latency_seconds=start_latency,
     )
+
+
+def lead(foresight: Foresight, latencies: StartLatencies) -> timedelta:
+    """Return how long before they are needed workers are ordered."""
+    return timedelta(seconds=latencies.at(foresight.lead_quantile))
 
 
 def _running(fleet: Fleet, reading: Reading) -> list[RunningTask]:

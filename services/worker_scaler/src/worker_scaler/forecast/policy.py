@@ -12,6 +12,7 @@ class Foresight:
 
     Attributes:
         prescale: workers are ordered before known cron runs, for as many tasks as those had at first.
+        later_stages: the same for the stages that follow in a run, when they followed in past runs.
         lead_quantile: how slow a start is reckoned with when ordering them: 0.5 is late half of the times,
             0.9 leaves cron work nearly no wait and costs more.
         order: among the workers that may go, those go first whose tasks end soonest.
@@ -21,6 +22,7 @@ class Foresight:
     """
 
     prescale: bool = True
+    later_stages: bool = True
     lead_quantile: float = 0.5
     order: bool = True
     drain: timedelta = timedelta(seconds=40)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from worker_scaler.simulate.ecs import PROVISIONING_SHARE
-from worker_scaler.simulate.workload import DagRun, Workload
+from worker_scaler.simulate.workload import DagRun, Workload, ready_seconds
 from worker_scaler.simulate.world import Terms
 
 HOUR = 3600.0
@@ -57,16 +57,6 @@ def bounds(workload: Workload, terms: Terms) -> Bounds:
 
 def _steps(workload: Workload, run: DagRun) -> Iterator[tuple[float, int]]:
     """Yield when a task of this run begins (+1) and ends (-1), if none waits."""
-    dag = workload.dags[run.dag]
-    begins = list(run.ready_seconds) or [run.at_seconds] * len(run.seconds)
-    missing = list(dag.parents)
-    order = list(dag.roots)
-    for task in order:
-        ends = begins[task] + run.seconds[task]
-        yield begins[task], 1
-        yield ends, -1
-        for child in dag.children[task]:
-            begins[child] = max(begins[child], ends)
-            missing[child] -= 1
-            if not missing[child]:
-                order.append(child)
+    for task, begins in ready_seconds(workload.dags[run.dag], run):
+        yield begins, 1
+        yield begins + run.seconds[task], -1

@@ -9,14 +9,17 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
+from statistics import median, median_high
 
-from worker_scaler.history import QUANTILES, Durations, History, NextRun, TaskName
+from worker_scaler.history import QUANTILES, Durations, History, NextRun, TaskName, Wave
 from worker_scaler.simulate.moments import moment
-from worker_scaler.simulate.workload import Dag
+from worker_scaler.simulate.workload import Dag, DagRun, Workload, ready_seconds
 from worker_scaler.simulate.world import World
 
 QUEUE = "default"
 REMEMBERED_RUNS = 500
+WAVE_RUNS = 5
+TOGETHER_SECONDS = 15.0
 
 
 class SimulatedPast:
@@ -28,6 +31,7 @@ class SimulatedPast:
         self._durations: dict[TaskName, Durations] = {}
         self._first: dict[str, Dag] = {}
         self._begins: dict[str, list[float]] = defaultdict(list)
+        self._waves = waves_of(world.workload)
         self._learnt_runs = 0
         dags = world.workload.dags
         for run in world.workload.past:
@@ -89,9 +93,37 @@ class SimulatedPast:
                         width={QUEUE: len(roots)},
                         width_max={QUEUE: len(roots)},
                         first_tasks=tuple(sorted({dag.task_ids[task] for task in roots})),
+                        waves=self._waves.get(name, ()),
                     )
                 )
         return tuple(sorted(found, key=lambda run: run.at))
+
+
+def waves_of(workload: Workload) -> dict[str, tuple[Wave, ...]]:
+    """Return what followed the first stages of the past's last runs, by DAG: as if no task had waited."""
+    last: dict[int, list[DagRun]] = defaultdict(list)
+    for run in workload.past:
+        last[run.dag] = [*last[run.dag][1 - WAVE_RUNS :], run]
+    return {workload.dags[dag].name: _waves(workload.dags[dag], runs) for dag, runs in last.items()}
+
+
+def _waves(dag: Dag, runs: Iterable[DagRun]) -> tuple[Wave, ...]:
+    begins: dict[str, list[float]] = defaultdict(list)
+    widths: dict[str, list[int]] = defaultdict(list)
+    for run in runs:
+        ready: dict[str, list[float]] = defaultdict(list)
+        for task, begin in ready_seconds(dag, run):
+            ready[dag.task_ids[task]].append(begin - run.at_seconds)
+        for task_id, moments in ready.items():
+            first = min(moments)
+            if first > TOGETHER_SECONDS or task_id not in {dag.task_ids[task] for task in dag.roots}:
+                begins[task_id].append(first)
+                widths[task_id].append(sum(1 for at in moments if at <= first + TOGETHER_SECONDS))
+    found = (
+        Wave(task_id=task_id, queue=QUEUE, after_seconds=median(begins[task_id]), tasks=median_high(width))
+        for task_id, width in widths.items()
+    )
+    return tuple(sorted(found, key=lambda wave: (wave.after_seconds, wave.task_id)))
 
 
 def _name(dag: Dag, task: int) -> TaskName:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,21 @@ def make_dag(
         task_ids=tuple(task_ids or (f"stage_{number}" for number in stage)),
         roots=tuple(task for task, waits_for in enumerate(parents) if not waits_for),
     )
+
+
+def ready_seconds(dag: Dag, run: DagRun) -> Iterator[tuple[int, float]]:
+    """Yield when each task of a run is ready, if none waits for a worker; parents before children."""
+    begins = list(run.ready_seconds) or [run.at_seconds] * len(run.seconds)
+    missing = list(dag.parents)
+    order = list(dag.roots)
+    for task in order:
+        yield task, begins[task]
+        ends = begins[task] + run.seconds[task]
+        for child in dag.children[task]:
+            begins[child] = max(begins[child], ends)
+            missing[child] -= 1
+            if not missing[child]:
+                order.append(child)
 
 
 def read_workflows(path: Path) -> tuple[Dag, ...]:
