@@ -80,7 +80,7 @@ def test_an_empty_database_is_migrated_recorded_and_reported(
     report = json.loads(Path(settings["STANDALONE_INIT_REPORT"]).read_text())
     assert report["outcome"] == "changed"
     assert report["state_before"] == "EMPTY"
-    assert [step["step"] for step in report["done"]] == ["migrate"]
+    assert [step["step"] for step in report["done"]] == ["migrate", "verify"]
 
 
 def test_a_second_run_changes_nothing_and_does_not_call_airflow(

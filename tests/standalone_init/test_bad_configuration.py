@@ -31,12 +31,25 @@ def test_a_misspelled_variable_is_named_with_its_neighbour(standalone_init: Run)
     assert "did you mean STANDALONE_INIT_REPORT?" in the_line(done)
 
 
-@pytest.mark.parametrize("name", ["SNAPSHOT", "STOP_SERVICES"])
-def test_what_is_not_built_is_refused_not_ignored(standalone_init: Run, name: str) -> None:
-    done = standalone_init("apply", **{f"STANDALONE_INIT_{name}": "something"})
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("SNAPSHOT", "airflow-db", "is 'rds:<instance>' or 'aurora:<cluster>'"),
+        ("SNAPSHOT", "rds:not--a-name", "is no DB identifier"),
+        ("STOP_SERVICES", "scheduler", "is not JSON"),
+        ("STOP_SERVICES", '[{"service": "scheduler"}]', "cluster"),
+        ("REPORT", "s3://bucket", "is 's3://bucket/key' or a path"),
+        ("SNAPSHOTS_KEPT", "0", "greater than or equal to 1"),
+    ],
+)
+def test_what_names_nothing_in_aws_is_refused_with_its_form(
+    standalone_init: Run, name: str, value: str, says: str
+) -> None:
+    done = standalone_init("apply", **{f"STANDALONE_INIT_{name}": value})
 
     assert done.code == 2
-    assert f"STANDALONE_INIT_{name}: is not available in this version" in the_line(done)
+    assert f"STANDALONE_INIT_{name}" in the_line(done)
+    assert says in the_line(done)
 
 
 @pytest.mark.parametrize("verb", ["apply", "gate"])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -13,15 +13,17 @@ from sidecar.app import Runtime
 from sidecar.errors import EXIT_CRASH, EXIT_OK, SidecarError
 from standalone_init import verify
 from standalone_init.database import AirflowDatabase
-from standalone_init.errors import FilesUnusable, MigrationRunning, TryAgain
+from standalone_init.errors import MigrationRunning, TryAgain
 from standalone_init.events import Events
+from standalone_init.forecast import Forecast
 from standalone_init.lock import RunLock
 from standalone_init.locking import run_lock
 from standalone_init.observe import Observer
 from standalone_init.performing import Performer
-from standalone_init.plan import Migrate, Observation, Step, SyncObjects, plan
+from standalone_init.plan import Migrate, Observation, StartWriters, Step, SyncObjects, plan
 from standalone_init.record import Beginning, Record
 from standalone_init.report import Outcome, Report
+from standalone_init.safety import Safety
 from standalone_init.settings import StandaloneInitSettings
 from standalone_init.state import StateClass
 from standalone_init.steps import directories
@@ -55,6 +57,7 @@ class Apply:
 
     Args:
         choose: which of the missing steps are done.
+        preview: what the migration will do.
     """
 
     def __init__(
@@ -65,6 +68,8 @@ class Apply:
         observer: Observer,
         database: AirflowDatabase,
         performer: Performer,
+        safety: Safety,
+        preview: Callable[[Observation], Forecast | None],
         events: Events,
         choose: Choose = everything,
     ) -> None:
@@ -74,6 +79,8 @@ class Apply:
         self._observer = observer
         self._database = database
         self._performer = performer
+        self._safety = safety
+        self._preview = preview
         self._events = events
         self._report = Report(started=runtime.clock.now())
 
@@ -87,15 +94,14 @@ class Apply:
         try:
             outcome = self._run()
         except Exception as err:
-            code = err.exit_code if isinstance(err, SidecarError) else EXIT_CRASH
-            self._close(error=str(err), exit_code=code, outcome="failed", started=started)
+            self._close("failed", err, started=started)
             # What stood in the way is the news, not that the report could not be written on top of it.
             try:
                 self._write_report()
-            except FilesUnusable as second:
+            except SidecarError as second:
                 self._events.report_not_written(second)
             raise
-        self._close(error="", exit_code=EXIT_OK, outcome=outcome, started=started)
+        self._close(outcome, None, started=started)
         self._write_report()
         return EXIT_OK
 
@@ -124,6 +130,8 @@ class Apply:
                 observation, steps = lock.when_quiet(self._look_and_plan)
                 if not steps:
                     return lock.when_quiet(lambda: self._confirm(observation))
+                with self._safety.writers_back_on_failure(lock, connection):
+                    self._safety.prepare(steps, connection, look_ahead=lambda: self._preview(observation))
                 self._events.no_impact_until_here(steps)
                 self._act(observation, steps, lock, connection)
         return "changed"
@@ -158,28 +166,53 @@ class Apply:
                 host=socket.gethostname(),
             )
         )
+        last = [step for step in steps if isinstance(step, StartWriters)]
         try:
-            for step in steps:
-                lock.assert_held()
-                record.phase(step.name)
-                self._perform(step, lock, connection)
-            record.phase("verify")
-            has_migrated = any(isinstance(step, Migrate) for step in steps)
-            lock.when_quiet(lambda: self._verify(self._observer.observe(), has_migrated=has_migrated))
-        except SidecarError as err:
+            with self._safety.writers_back_on_failure(lock, connection):
+                for step in steps:
+                    if step not in last:
+                        self._perform(step, lock, connection, record)
+                # Nobody is let in before it is proved that what they will find is whole.
+                self._prove(steps, lock, connection, record)
+                for step in last:
+                    self._perform(step, lock, connection, record)
+        except Exception as err:
+            self._end("failed", err)
             with suppress(psycopg.Error):
-                record.failed(err)
+                record.failed(err, self._document())
             raise
-        record.done()
+        self._end("changed")
+        record.done(self._document())
 
-    def _perform(self, step: Step, lock: RunLock, connection: psycopg.Connection[Any]) -> None:
+    def _perform(
+        self, step: Step, lock: RunLock, connection: psycopg.Connection[Any], record: Record
+    ) -> None:
+        lock.assert_held()
+        record.phase(step.name, self._document())
+        with self._timed(step.name, str(step)) as duration:
+            self._performer.perform(step, lock, connection)
+        self._events.step_done(step, duration())
+
+    def _prove(
+        self, steps: Sequence[Step], lock: RunLock, connection: psycopg.Connection[Any], record: Record
+    ) -> None:
+        record.phase("verify", self._document())
+        has_migrated = any(isinstance(step, Migrate) for step in steps)
+        with self._timed("verify", "read what is there"):
+            lock.when_quiet(lambda: self._verify(self._observer.observe(), has_migrated=has_migrated))
+        if has_migrated:
+            self._safety.upgraded(connection)
+
+    @contextmanager
+    def _timed(self, phase: str, did: str) -> Iterator[Callable[[], float]]:
+        """Note in the report how long the block took, once it has succeeded."""
         started = self._runtime.clock.monotonic()
-        self._performer.perform(step, lock, connection)
-        duration = self._runtime.clock.monotonic() - started
-        self._report.done.append(
-            {"step": step.name, "did": str(step), "duration_seconds": round(duration, 3)}
-        )
-        self._events.step_done(step, duration)
+
+        def duration() -> float:
+            return self._runtime.clock.monotonic() - started
+
+        yield duration
+        self._report.done.append({"step": phase, "did": did, "duration_seconds": round(duration(), 3)})
 
     def _verify(self, observation: Observation, *, has_migrated: bool) -> None:
         """Believe what is read; the columns, which take Airflow seconds to tell, after a migration only."""
@@ -200,13 +233,23 @@ class Apply:
         self._report.to_revisions = tuple(sorted(observation.database.heads))
         self._report.planned = tuple(str(step) for step in steps)
 
-    def _close(self, *, error: str, exit_code: int, outcome: Outcome, started: float) -> None:
+    def _document(self) -> dict[str, Any]:
+        self._report.snapshot = self._safety.snapshot
+        self._report.writers = self._safety.stopped
+        return self._report.document()
+
+    def _end(self, outcome: Outcome, error: Exception | None = None) -> None:
         self._report.finished = self._runtime.clock.now()
-        self._report.error = error
-        self._report.exit_code = exit_code
         self._report.outcome = outcome
+        self._report.error = "" if error is None else str(error)
+        self._report.exit_code = EXIT_OK
+        if error is not None:
+            self._report.exit_code = error.exit_code if isinstance(error, SidecarError) else EXIT_CRASH
+
+    def _close(self, outcome: Outcome, error: Exception | None, *, started: float) -> None:
+        self._end(outcome, error)
         self._events.finished(outcome, self._runtime.clock.monotonic() - started)
 
     def _write_report(self) -> None:
         if self._settings.report is not None:
-            self._report.write(self._settings.report)
+            self._report.write(self._settings.report, self._runtime.aws)

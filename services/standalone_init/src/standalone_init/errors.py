@@ -19,11 +19,11 @@ EXIT_CODES: Mapping[int, str] = {
     UNSTAMPED: "Airflow's tables are there, their version is not",
     FOREIGN: "the database belongs to something else",
     UNREACHABLE: "the database did not answer in time",
-    MIGRATION_FAILED: "airflow db migrate did not reach the head",
-    FILES_UNUSABLE: "a directory or file cannot be made or written",
+    MIGRATION_FAILED: "airflow db migrate did not reach the head, or was not begun: too long under locks",
+    FILES_UNUSABLE: "a directory or file cannot be made or written, or there is no room for a snapshot",
     TRY_AGAIN: "not now: a run or a migration goes on, told to stop, or (gate) not migrated yet",
     NOT_VERIFIED: "what was read afterwards is not what it must be",
-    LOGIN_REFUSED: "the database refused the login",
+    LOGIN_REFUSED: "the database refused the login, or AWS refused a call or a key",
     FERNET_MISMATCH: "the Fernet key is not the one the database was encrypted with",
 }
 
@@ -64,10 +64,28 @@ class MigrationFailed(Permanent):
     exit_code = MIGRATION_FAILED
 
 
+class UpgradeRefused(Permanent):
+    """The upgrade is possible, and not what the settings allow."""
+
+    exit_code = MIGRATION_FAILED
+
+
 class FilesUnusable(Permanent):
     """A directory cannot be made, or a write into it fails."""
 
     exit_code = FILES_UNUSABLE
+
+
+class SnapshotImpossible(Permanent):
+    """AWS has no room for another snapshot, or could not finish one."""
+
+    exit_code = FILES_UNUSABLE
+
+
+class AwsRefused(Permanent):
+    """The task role may not do this, or may not use the KMS key."""
+
+    exit_code = LOGIN_REFUSED
 
 
 class NotVerified(Permanent):

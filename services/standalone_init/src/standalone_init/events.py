@@ -12,6 +12,8 @@ from standalone_init.plan import Step
 from standalone_init.report import Outcome
 from standalone_init.state import DatabaseState, Image
 from standalone_init.watch import Blocker
+from standalone_init.writers.model import Memory, Remaining
+from standalone_init.writers.sessions import Session
 
 _STEP_BUCKETS_SECONDS = (0.01, 0.1, 1, 5, 15, 60, 300, 1800)
 
@@ -38,6 +40,18 @@ class Events:
             "old_transactions", "Open transactions found before a migration that it may have to wait for"
         )
         self._objects = telemetry.counter("objects_changed_total", "Objects changed", ["action", "kind"])
+        self._stopped = telemetry.counter("writers_stopped_total", "Services whose count was set to 0")
+        self._started = telemetry.counter("writers_started_total", "Services that have their count again")
+        self._left_stopped = telemetry.counter(
+            "writers_left_stopped_total", "Failed runs after which the writers stay stopped"
+        )
+        self._draining = telemetry.gauge("draining_tasks", "Tasks of stopped services that have not ended")
+        self._connected = telemetry.gauge(
+            "sessions_after_drain", "Sessions of other programs on the database when the writers had ended"
+        )
+        self._snapshots = telemetry.counter("snapshots_total", "Snapshots by what was done", ["action"])
+        self._snapshot_percent = telemetry.gauge("snapshot_progress_ratio", "How far the snapshot is")
+        self._not_ready = telemetry.counter("source_not_ready_total", "Times RDS was busy otherwise")
         self._unreported = telemetry.counter("reports_not_written_total", "Failed runs without a report")
         self._runs = telemetry.counter("runs_total", "Runs by outcome", ["outcome"])
 
@@ -131,6 +145,68 @@ class Events:
             why=state.why,
             in_the_way=in_the_way or "gone already",
         )
+
+    def writer_stopped(self, memory: Memory) -> None:
+        """A service's desired count was set to 0; what it was is remembered."""
+        self._stopped.inc()
+        self._log.info("writer_stopped", service=str(memory.service), desired_before=memory.desired)
+
+    def writer_started(self, memory: Memory, *, found: int | None) -> None:
+        """A service is as it was before; one that is gone, or that somebody started, is left alone."""
+        self._started.inc()
+        told = self._log.info if found == 0 else self._log.warning
+        told("writer_started", service=str(memory.service), desired=memory.desired, found=found)
+
+    def writers_left_stopped(self, why: str) -> None:
+        """The run failed where its writers cannot work: they stay stopped."""
+        self._left_stopped.inc()
+        self._log.error("writers_left_stopped", why=why, to_do="run again, or standalone-init start-writers")
+
+    def draining(self, remaining: Sequence[Remaining], waited_seconds: float) -> None:
+        """Tasks of the stopped services are still ending."""
+        self._draining.set(len(remaining))
+        self._log.info(
+            "draining",
+            remaining=[str(task) for task in remaining],
+            waited_seconds=round(waited_seconds, 1),
+        )
+
+    def still_connected(self, sessions: Sequence[Session]) -> None:
+        """All writers that were named have ended; who else is connected is perhaps another one."""
+        self._draining.set(0)
+        self._connected.set(len(sessions))
+        if sessions:
+            self._log.warning("still_connected", sessions=[str(session) for session in sessions])
+
+    def snapshot_requested(self, name: str) -> None:
+        """A snapshot was asked for."""
+        self._snapshots.labels("requested").inc()
+        self._log.info("snapshot_requested", snapshot=name)
+
+    def snapshot_found(self, name: str) -> None:
+        """An earlier try of this upgrade has asked for its snapshot."""
+        self._snapshots.labels("found").inc()
+        self._log.info("snapshot_found", snapshot=name)
+
+    def snapshot_removed(self, name: str) -> None:
+        """A snapshot of an earlier upgrade was removed."""
+        self._snapshots.labels("removed").inc()
+        self._log.info("snapshot_removed", snapshot=name)
+
+    def snapshots_not_removed(self, error: SidecarError) -> None:
+        """The upgrade is done, and snapshots of earlier ones could not be removed."""
+        self._snapshots.labels("not_removed").inc()
+        self._log.warning("snapshots_not_removed", what=error.what, why=error.why, to_do=error.remedy)
+
+    def snapshot_progress(self, name: str, status: str, percent: int) -> None:
+        """The snapshot is further than it was."""
+        self._snapshot_percent.set(percent / 100)
+        self._log.info("snapshot_progress", snapshot=name, status=status, percent=percent)
+
+    def source_not_ready(self, source: str, status: str) -> None:
+        """RDS is busy with something else."""
+        self._not_ready.inc()
+        self._log.info("source_not_ready", source=source, status=status)
 
     def report_not_written(self, error: SidecarError) -> None:
         """The run failed, and its report could not be written either."""

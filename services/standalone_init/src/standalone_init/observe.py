@@ -25,6 +25,10 @@ from standalone_init.settings import StandaloneInitSettings
 from standalone_init.state import DatabaseState, Image, StateClass, classify
 from standalone_init.steps import directories, passwords
 from standalone_init.wanted import wanted
+from standalone_init.writers.ecs import EcsWriters
+from standalone_init.writers.memory import recall
+from standalone_init.writers.model import Memory, recalled
+from standalone_init.writers.writers import look
 
 
 class Observer:
@@ -89,6 +93,7 @@ class Observer:
         goal = self.wanted
         state = self.database_state()
         verdict, needs_canary = self._fernet(state)
+        remembered, are_writers_stopped = self._writers(goal)
         with_password = passwords.users(Path(goal.admin.passwords_file)) if goal.admin else frozenset[str]()
         return Observation(
             image=self.image,
@@ -99,7 +104,19 @@ class Observer:
             fernet=verdict,
             needs_canary=needs_canary,
             object_changes=self._object_changes(state) if goal.has_objects else (),
+            remembered=remembered,
+            are_writers_stopped=are_writers_stopped,
         )
+
+    def _writers(self, goal: Wanted) -> tuple[tuple[Memory, ...], bool]:
+        """Return what is remembered as stopped, and whether all writers are."""
+        with self._database.reader() as connection:
+            written = recall(connection)
+        seen = look(EcsWriters(self._runtime.aws), goal.writers) if goal.writers else {}
+        remembered = recalled(written, seen.values())
+        names = {str(memory.service) for memory in remembered}
+        stopped = [str(one.service) in names and one.desired == 0 for one in seen.values()]
+        return remembered, bool(stopped) and all(stopped)
 
     def _fernet(self, state: DatabaseState) -> tuple[Verdict, bool]:
         """Judge this environment's key by what the database holds; and say whether to leave a canary."""

@@ -22,11 +22,15 @@ from standalone_init.plan import (
     EnsureSecret,
     MakeDirectory,
     Migrate,
+    StartWriters,
     Step,
+    StopWriters,
     SyncObjects,
+    TakeSnapshot,
     WriteCanary,
     WritePasswords,
 )
+from standalone_init.safety import Safety
 from standalone_init.settings import StandaloneInitSettings
 from standalone_init.steps import directories, passwords
 from standalone_init.steps.migrate import migrate
@@ -49,8 +53,10 @@ class Performer:
         airflow: AirflowCli,
         database: AirflowDatabase,
         keyring: Keyring,
+        safety: Safety,
         events: Events,
     ) -> None:
+        self._safety = safety
         self._settings = settings
         self._runtime = runtime
         self._observer = observer
@@ -73,6 +79,10 @@ class Performer:
         match step:
             case EnsureSecret(purpose=purpose):
                 self._keyring.ensure(purpose)
+            case StopWriters(position=position):
+                self._safety.stop(connection, position=position)
+            case TakeSnapshot():
+                self._safety.take(step, connection)
             case Migrate():
                 self._migrate(lock)
             case WriteCanary():
@@ -87,6 +97,8 @@ class Performer:
                 changes = sync.plan(connection)
                 sync.apply(connection, changes)
                 self._events.objects_changed(changes)
+            case StartWriters():
+                self._safety.writers.start(connection)
 
     def _migrate(self, lock: RunLock) -> None:
         migration = Migration(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from standalone_init.errors import FernetMismatch
 from standalone_init.keys.verdict import Verdict
 from standalone_init.objects.difference import Change
 from standalone_init.refusal import refusal
+from standalone_init.snapshots.model import Source, Upgrade
 from standalone_init.state import DatabaseState, Image, StateClass
+from standalone_init.writers.model import Memory, Service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +48,15 @@ class Wanted:
 
     Attributes:
         has_objects: whether an objects file declares what must be in the database.
+        writers: ECS services that are stopped during an upgrade, in this order.
+        snapshot: what is snapshot before an upgrade.
     """
 
     directories: tuple[Directory, ...] = ()
     admin: Admin | None = None
     has_objects: bool = False
+    writers: tuple[Service, ...] = ()
+    snapshot: Source | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +73,8 @@ class Observation:
         needs_canary: whether the key is known and nothing proves it later.
         object_changes: between the objects that are there and the declared ones; None when that cannot be
             known before the migration.
+        remembered: services that were stopped for an upgrade and not started again yet.
+        are_writers_stopped: whether all wanted writers are, since an earlier run.
     """
 
     image: Image
@@ -77,6 +85,8 @@ class Observation:
     fernet: Verdict = Verdict.UNPROVEN
     needs_canary: bool = False
     object_changes: tuple[Change, ...] | None = ()
+    remembered: tuple[Memory, ...] = ()
+    are_writers_stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +165,57 @@ class WriteCanary:
         return "leave a canary that proves the Fernet key"
 
 
-Step = EnsureSecret | Migrate | MakeDirectory | WritePasswords | WriteCanary | SyncObjects
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopWriters:
+    """Remember how many tasks each service has, then stop them all and wait until the last one ended."""
+
+    services: tuple[Service, ...]
+    position: str
+    name: str = "stop_writers"
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"stop {', '.join(map(str, self.services))} and wait until their tasks ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeSnapshot:
+    """Keep the way back, or go on with what an earlier try of this upgrade asked for."""
+
+    source: Source
+    upgrade: Upgrade
+    were_writers_stopped: bool
+    are_writers_stopped: bool
+    name: str = "take_snapshot"
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"snapshot {self.source}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartWriters:
+    """Give the stopped services their counts back."""
+
+    services: tuple[Service, ...]
+    name: str = "start_writers"
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"start {', '.join(map(str, reversed(self.services)))} as they were"
+
+
+Step = (
+    EnsureSecret
+    | StopWriters
+    | TakeSnapshot
+    | Migrate
+    | MakeDirectory
+    | WritePasswords
+    | WriteCanary
+    | SyncObjects
+    | StartWriters
+)
 
 _NEEDS_MIGRATION = (StateClass.EMPTY, StateClass.BEHIND, StateClass.PARTIAL)
 
@@ -181,7 +241,11 @@ def plan(observation: Observation, wanted: Wanted) -> Sequence[Step]:
             " 'standalone-init secrets rotate-fernet'. Nothing was changed",
         )
     steps: list[Step] = [EnsureSecret(purpose=purpose) for purpose in observation.absent_secrets]
+    stopped = {memory.service: None for memory in observation.remembered}
     if observation.database.name in _NEEDS_MIGRATION:
+        if observation.database.name is not StateClass.EMPTY:
+            steps.extend(_before_an_upgrade(observation, wanted))
+            stopped |= dict.fromkeys(wanted.writers)
         steps.append(Migrate(state=observation.database))
     steps.extend(
         MakeDirectory(directory=directory)
@@ -196,7 +260,22 @@ def plan(observation: Observation, wanted: Wanted) -> Sequence[Step]:
         steps.append(WriteCanary())
     if wanted.has_objects and (observation.object_changes is None or observation.object_changes):
         steps.append(SyncObjects(changes=observation.object_changes))
+    if stopped:
+        steps.append(StartWriters(services=tuple(stopped)))
     return steps
+
+
+def _before_an_upgrade(observation: Observation, wanted: Wanted) -> Iterator[Step]:
+    state = observation.database
+    if wanted.writers:
+        yield StopWriters(services=wanted.writers, position=state.position)
+    if wanted.snapshot is not None:
+        yield TakeSnapshot(
+            source=wanted.snapshot,
+            upgrade=Upgrade(from_revisions=state.revisions, to_revisions=state.heads),
+            were_writers_stopped=observation.are_writers_stopped,
+            are_writers_stopped=bool(wanted.writers),
+        )
 
 
 def _is_there(directory: Directory, modes: Mapping[str, int]) -> bool:

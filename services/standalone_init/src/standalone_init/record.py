@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from sidecar.secrets import mask
 
@@ -24,22 +25,30 @@ _CREATE: LiteralString = """
         host text NOT NULL,
         outcome text
     );
+    ALTER TABLE airflow_ecs.init_run ADD COLUMN IF NOT EXISTS report jsonb;
 """
 _BEGIN: LiteralString = """
     INSERT INTO airflow_ecs.init_run (phase, state_before, from_revision, to_revision, airflow_version, host)
     VALUES ('begin', %s, %s, %s, %s, %s) RETURNING id
 """
-_PHASE: LiteralString = "UPDATE airflow_ecs.init_run SET phase = %s WHERE id = %s"
-_FINISH: LiteralString = "UPDATE airflow_ecs.init_run SET finished = now(), outcome = %s WHERE id = %s"
+_PHASE: LiteralString = "UPDATE airflow_ecs.init_run SET phase = %s, report = %s WHERE id = %s"
+_FINISH: LiteralString = (
+    "UPDATE airflow_ecs.init_run SET finished = now(), outcome = %s, report = %s WHERE id = %s"
+)
 # We hold the lock: whoever never finished is dead.
 _CLOSE_DEAD: LiteralString = (
     "UPDATE airflow_ecs.init_run SET finished = now(), outcome = 'interrupted' WHERE outcome IS NULL"
 )
+# Rows of a version that had no reports are read without them.
 _LATEST: LiteralString = """
     SELECT id, started, finished, phase, state_before, from_revision, to_revision, airflow_version, host,
-        outcome
-    FROM airflow_ecs.init_run ORDER BY id DESC LIMIT %s
+        outcome, to_jsonb(r) -> 'report'
+    FROM airflow_ecs.init_run r ORDER BY id DESC LIMIT %s
 """
+_NAMES = (
+    *("id", "started", "finished", "phase", "state_before", "from_revision", "to_revision"),
+    *("airflow_version", "host", "outcome", "report"),
+)
 _EXISTS: LiteralString = "SELECT to_regclass('airflow_ecs.init_run') IS NOT NULL"
 
 
@@ -81,18 +90,18 @@ class Record:
         ).fetchone()
         self._id = int(row[0]) if row else 0
 
-    def phase(self, name: str) -> None:
-        """Note the step that begins."""
-        self._connection.execute(_PHASE, [name, self._id])
+    def phase(self, name: str, report: Mapping[str, Any]) -> None:
+        """Note the step that begins, and what was done until here: a kill leaves that behind."""
+        self._connection.execute(_PHASE, [name, Jsonb(report), self._id])
 
-    def done(self) -> None:
+    def done(self, report: Mapping[str, Any]) -> None:
         """Note that the goal was reached and verified."""
-        self._connection.execute(_FINISH, ["done", self._id])
+        self._connection.execute(_FINISH, ["done", Jsonb(report), self._id])
 
-    def failed(self, error: BaseException) -> None:
+    def failed(self, error: BaseException, report: Mapping[str, Any]) -> None:
         """Note why it ended; does nothing when the connection is gone (the next run marks the row)."""
         if not self._connection.broken:
-            self._connection.execute(_FINISH, [mask(f"failed: {error}"), self._id])
+            self._connection.execute(_FINISH, [mask(f"failed: {error}"), Jsonb(report), self._id])
 
 
 def latest(connection: psycopg.Connection[Any], count: int) -> Sequence[dict[str, Any]]:
@@ -100,6 +109,4 @@ def latest(connection: psycopg.Connection[Any], count: int) -> Sequence[dict[str
     exists = connection.execute(_EXISTS).fetchone()
     if exists is None or not exists[0]:
         return []
-    cursor = connection.execute(_LATEST, [count])
-    names = [column.name for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
+    return [dict(zip(_NAMES, row, strict=True)) for row in connection.execute(_LATEST, [count])]

@@ -5,22 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from sidecar.settings import FromJson, SidecarSettings, nearest
 from standalone_init.keys.purposes import PURPOSES
-
-_OFF = frozenset({"", "0", "false", "no", "none", "off", "[]", "{}"})
-
-
-def _not_available(value: object) -> None:
-    if value is None or str(value).strip().lower() in _OFF:
-        return
-    raise ValueError("is not available in this version: remove it, nothing would be done for it")
+from standalone_init.snapshots.model import Source
 
 
-NotAvailableYet = Annotated[None, BeforeValidator(_not_available)]
-"""A name of the contract whose work is not built: setting it is an error instead of a silent nothing."""
+class StopService(BaseModel):
+    """An ECS service that writes to the database."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cluster: str = Field(min_length=1)
+    service: str = Field(min_length=1)
 
 
 class StandaloneInitSettings(SidecarSettings, env_prefix="STANDALONE_INIT_"):
@@ -91,9 +89,38 @@ class StandaloneInitSettings(SidecarSettings, env_prefix="STANDALONE_INIT_"):
     admin_password_secret_id: str | None = Field(
         default=None, description="Secrets Manager secret with that password, instead of the password"
     )
-    report: Path | None = Field(default=None, description="Where to write the JSON report of each run")
-    snapshot: NotAvailableYet = Field(default=None, description="Not available yet: refused when set")
-    stop_services: NotAvailableYet = Field(default=None, description="Not available yet: refused when set")
+    report: str | None = Field(
+        default=None, description="Where to write the JSON report of each run: a path, or `s3://bucket/key`"
+    )
+    stop_services: Annotated[tuple[StopService, ...], FromJson] = Field(
+        default=(),
+        description='ECS services to stop for an upgrade, in this order: `[{"cluster": …, "service": …}]`;'
+        " started again as they were, in the other order",
+    )
+    drain_timeout_seconds: float = Field(
+        default=900.0, gt=0, description="How long the tasks of these services may take to end (then exit 75)"
+    )
+    snapshot: str | None = Field(
+        default=None, description="Snapshot before an upgrade: `rds:<instance>` or `aurora:<cluster>`"
+    )
+    snapshot_ready_timeout_seconds: float = Field(
+        default=1800.0,
+        gt=0,
+        description="How long to wait until the instance is available (then exit 75)",
+    )
+    snapshot_timeout_seconds: float = Field(
+        default=21600.0, gt=0, description="How long a snapshot may take (then exit 75; the next run goes on)"
+    )
+    snapshots_kept: int | None = Field(
+        default=None,
+        ge=1,
+        description="Remove our own snapshots of earlier upgrades but this many; never others'",
+    )
+    max_lock_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="Refuse an upgrade whose estimated time under locks is longer (see `plan`; exit 70)",
+    )
 
     @field_validator("secrets")
     @classmethod
@@ -102,6 +129,20 @@ class StandaloneInitSettings(SidecarSettings, env_prefix="STANDALONE_INIT_"):
         if unknown:
             raise ValueError(f"no such purpose {', '.join(unknown)}; there are {', '.join(PURPOSES)}")
         return secrets
+
+    @field_validator("snapshot")
+    @classmethod
+    def _snapshot_has_a_source(cls, snapshot: str | None) -> str | None:
+        if snapshot:
+            Source.of(snapshot)
+        return snapshot or None
+
+    @field_validator("report")
+    @classmethod
+    def _report_has_a_place(cls, report: str | None) -> str | None:
+        if report and report.startswith("s3://") and not all(report[5:].partition("/")):
+            raise ValueError(f"is 's3://bucket/key' or a path (got {report!r})")
+        return report or None
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

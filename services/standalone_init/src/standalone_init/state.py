@@ -90,6 +90,16 @@ class DatabaseReading:
     has_history: bool = False
     begun_from_empty_to: frozenset[str] = frozenset()
 
+    @property
+    def position(self) -> str:
+        """Every stamped revision, of the core and of all managers, in one text."""
+        stamps = {"alembic_version": self.core_revisions, **self.manager_revisions}
+        return " ".join(
+            f"{table}={'+'.join(sorted(revisions))}"
+            for table, revisions in sorted(stamps.items())
+            if revisions
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseState:
@@ -101,6 +111,7 @@ class DatabaseState:
         revisions: where the database is.
         heads: where the image would take it.
         pending: revisions in between, of the core and of all managers; 0 when that means nothing.
+        position: every stamped revision, those of the managers included.
     """
 
     name: StateClass
@@ -108,6 +119,7 @@ class DatabaseState:
     revisions: frozenset[str]
     heads: frozenset[str]
     pending: int = 0
+    position: str = ""
 
     def __str__(self) -> str:
         """The class, with the distance when it has one."""
@@ -120,7 +132,12 @@ def classify(reading: DatabaseReading, image: Image) -> DatabaseState:
         _without_version(reading, image) if not reading.core_revisions else _stamped(reading, image)
     )
     return DatabaseState(
-        name=name, why=why, revisions=reading.core_revisions, heads=image.core.heads, pending=pending
+        name=name,
+        why=why,
+        revisions=reading.core_revisions,
+        heads=image.core.heads,
+        pending=pending,
+        position=reading.position,
     )
 
 

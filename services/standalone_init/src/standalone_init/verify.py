@@ -59,6 +59,13 @@ def findings(
     for directory in goal.directories:
         yield _directory(directory, observation, probe)
     yield from _keys(observation)
+    if observation.remembered:
+        yield Finding(
+            what="writers",
+            verdict="warning",
+            why=f"stopped for an upgrade: {', '.join(map(str, observation.remembered))}",
+            remedy="Run standalone-init apply, or standalone-init start-writers",
+        )
     if goal.has_objects:
         yield _objects(observation)
     if goal.admin is not None:

@@ -11,6 +11,8 @@ from sidecar.errors import ConfigError
 from standalone_init.airflow_config import AirflowConfig
 from standalone_init.plan import Admin, Directory, Wanted
 from standalone_init.settings import StandaloneInitSettings
+from standalone_init.snapshots.model import Source
+from standalone_init.writers.model import Service
 
 _MODE = re.compile(r"0?[0-7]{3,4}")
 
@@ -23,7 +25,13 @@ def wanted(settings: StandaloneInitSettings, config: AirflowConfig) -> Wanted:
     """
     directories = read_directories(settings.files_file) if settings.files_file else ()
     admin = _admin(settings.admin_username, config) if settings.admin_username else None
-    return Wanted(directories=directories, admin=admin, has_objects=settings.objects_file is not None)
+    return Wanted(
+        directories=directories,
+        admin=admin,
+        has_objects=settings.objects_file is not None,
+        writers=tuple(Service(cluster=one.cluster, service=one.service) for one in settings.stop_services),
+        snapshot=Source.of(settings.snapshot) if settings.snapshot else None,
+    )
 
 
 def read_directories(path: Path) -> tuple[Directory, ...]:

@@ -18,7 +18,9 @@ from standalone_init.keys.store import Store
 from standalone_init.observe import Observer
 from standalone_init.performing import Performer
 from standalone_init.plan import plan
+from standalone_init.preview import preview
 from standalone_init.refusal import refusal
+from standalone_init.safety import Safety
 from standalone_init.settings import StandaloneInitSettings
 
 # The chassis gives all of `check` a minute.
@@ -76,6 +78,7 @@ def a_run(settings: StandaloneInitSettings, runtime: Runtime, *, choose: Choose 
     """Build one run; opens nothing."""
     events = Events(runtime.telemetry)
     built = parts(settings, runtime, tell_unreachable=events.unreachable)
+    safety = a_safety(settings, runtime, built, events)
     return Apply(
         settings=settings,
         runtime=runtime,
@@ -88,10 +91,27 @@ def a_run(settings: StandaloneInitSettings, runtime: Runtime, *, choose: Choose 
             airflow=built.airflow,
             database=built.database,
             keyring=built.keyring,
+            safety=safety,
             events=events,
+        ),
+        safety=safety,
+        preview=lambda seen: preview(
+            seen.database, seen.image, airflow=built.airflow, database=built.database
         ),
         events=events,
         choose=choose,
+    )
+
+
+def a_safety(settings: StandaloneInitSettings, runtime: Runtime, built: Parts, events: Events) -> Safety:
+    """Build what stops writers and takes snapshots; opens nothing."""
+    return Safety(
+        settings=settings,
+        runtime=runtime,
+        database=built.database,
+        read_state=built.observer.database_state,
+        airflow_version=lambda: built.observer.image.airflow_version,
+        events=events,
     )
 
 
