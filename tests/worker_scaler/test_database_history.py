@@ -80,6 +80,31 @@ def test_the_next_runs_alone_are_read_again_and_keep_their_widths(airflow: Airfl
     assert again.durations == known.durations
 
 
+def test_what_follows_the_first_stage_comes_from_past_runs(airflow: Airflow) -> None:
+    for number, (width, minutes) in enumerate([(2, 4), (7, 5), (8, 9)]):
+        past_run(airflow, number, width=1, ago=timedelta(hours=number + 1), seconds=10)
+        begin = machine_now() - timedelta(hours=number + 1) + timedelta(minutes=minutes)
+        given = {"dag_id": "d", "run_id": f"run{number}", "task_id": "mapped", "duration": 1.0}
+        for place in range(width):
+            airflow.task("success", map_index=place, scheduled_dttm=begin, **given)
+        airflow.task(
+            "success", map_index=99, scheduled_dttm=begin + timedelta(seconds=40), **given
+        )  # not together with the others
+    soon = machine_now() + timedelta(minutes=3)
+    airflow.insert("dag", dag_id="d", is_paused=False, is_stale=False, next_dagrun_create_after=soon)
+    source = DatabaseHistory(database_of(airflow.url), days=7)
+
+    read = source.read()
+
+    (run,) = read.next_runs
+    assert {(wave.task_id, wave.queue, wave.tasks) for wave in run.waves} == {
+        ("last", "light", 1),
+        ("mapped", "heavy", 7),
+    }
+    assert [wave.after_seconds for wave in run.waves] == [pytest.approx(300, abs=5)] * 2
+    assert source.next_runs(read).next_runs == read.next_runs
+
+
 def test_a_role_that_may_read_no_history_has_an_empty_one(airflow: Airflow, role: tuple[str, str]) -> None:
     read = DatabaseHistory(database_of(role[1]), days=7).read()
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple, TypeAlias
 import psycopg
 
 from sidecar.errors import Transient
-from worker_scaler.history import QUANTILES, Durations, History, NextRun, TaskName
+from worker_scaler.history import QUANTILES, Durations, History, NextRun, TaskName, Wave
 from worker_scaler.sources.session import detect
 
 if TYPE_CHECKING:
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 
 class _Stage(NamedTuple):
-    """How a DAG's runs begin: tasks by queue, the median and the most of them, and which tasks."""
+    """How a DAG's runs begin: tasks by queue, the median and the most of them, which tasks, what follows."""
 
     median: dict[str, int]
     most: dict[str, int]
     task_ids: tuple[str, ...]
+    waves: tuple[Wave, ...] = ()
 
 
 _Stages: TypeAlias = dict[str, _Stage]
@@ -68,6 +69,24 @@ _WIDTH: LiteralString = """
 SELECT dag_id, queue, percentile_disc(0.5) WITHIN GROUP (ORDER BY tasks), max(tasks),
        (array_agg(task_ids ORDER BY tasks DESC))[1]
 FROM width GROUP BY 1, 2
+"""
+
+# What follows: of each later task, when its first instance became ready and how many did so together with it.
+_WAVES: LiteralString = """
+), first AS (
+  SELECT dag_id, run_id, min(at) AS at FROM ready GROUP BY 1, 2
+), wave AS (
+  SELECT dag_id, run_id, task_id, queue, min(at) AS at FROM ready GROUP BY 1, 2, 3, 4
+), wide AS (
+  SELECT dag_id, wave.task_id, queue, extract(epoch FROM wave.at - first.at)::float8 AS after_seconds,
+         count(*) AS tasks
+  FROM wave JOIN first USING (dag_id, run_id) JOIN ready USING (dag_id, run_id, task_id, queue)
+  WHERE wave.at > first.at + interval '15 seconds' AND ready.at <= wave.at + interval '15 seconds'
+  GROUP BY dag_id, run_id, wave.task_id, queue, wave.at, first.at
+)
+SELECT dag_id, task_id::text, queue, percentile_cont(0.5) WITHIN GROUP (ORDER BY after_seconds),
+       percentile_disc(0.5) WITHIN GROUP (ORDER BY tasks)
+FROM wide GROUP BY 1, 2, 3 ORDER BY 1, 4, 2
 """
 
 _READY_SCHEDULED: LiteralString = """
@@ -138,6 +157,7 @@ class DatabaseHistory:
                 width=stage.median,
                 width_max=stage.most,
                 first_tasks=stage.task_ids,
+                waves=stage.waves,
             )
             for dag_id, at in runs
             for stage in (stages.get(dag_id, _Stage({}, {}, ())),)
@@ -169,12 +189,19 @@ class DatabaseHistory:
                 {**before.most, queue: most},
                 tuple(sorted({*before.task_ids, *json.loads(task_ids)})),
             )
+        for dag_id, task_id, queue, after_seconds, tasks in connection.execute(
+            _RECENT + ready + _WAVES, self._values
+        ):
+            stage = stages.get(dag_id, _Stage({}, {}, ()))
+            wave = Wave(task_id=task_id, queue=queue, after_seconds=after_seconds, tasks=tasks)
+            stages[dag_id] = stage._replace(waves=(*stage.waves, wave))
         return durations, stages
 
 
 def _stages_of(known: History) -> _Stages:
     return {
-        run.dag_id: _Stage(dict(run.width), dict(run.width_max), run.first_tasks) for run in known.next_runs
+        run.dag_id: _Stage(dict(run.width), dict(run.width_max), run.first_tasks, run.waves)
+        for run in known.next_runs
     }
 
 
