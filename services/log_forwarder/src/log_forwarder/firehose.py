@@ -1,25 +1,23 @@
 """Amazon Data Firehose, as far as a forwarder needs it: look at the stream, put records.
 
-Retries are the sender's: botocore would send a whole call again where only some records failed.
+Retries are the sender's: an SDK would send a whole call again where only some records failed.
 https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 from botocore.parsers import ResponseParserError
 
 from log_forwarder.batching import Record
+from log_forwarder.wire import Wire, put_record_batch
 from sidecar.aws import Aws, translate
 from sidecar.errors import ConfigError, SidecarError, Transient
-
-if TYPE_CHECKING:
-    from types_boto3_firehose.client import FirehoseClient
-    from types_boto3_firehose.type_defs import PutRecordBatchOutputTypeDef
 
 _TRY_AGAIN = "It will be tried again"
 _SERVER_FAULT = 500
@@ -68,9 +66,7 @@ class Firehose:
         self._stream = stream
         self._doing = f"Cannot put records into Firehose stream {stream!r}"
         try:
-            self._client: FirehoseClient = aws.session.client(
-                "firehose", config=aws.config(attempts=1, connections=connections)
-            )
+            self._wire = Wire(aws, connections=connections)
         except BotoCoreError as err:
             raise translate(err, self._doing) from err
 
@@ -82,10 +78,15 @@ class Firehose:
             Transient: no answer; a retry may help.
         """
         try:
-            answer = self._client.describe_delivery_stream(DeliveryStreamName=self._stream)
+            asked = json.dumps({"DeliveryStreamName": self._stream}).encode()
+            answer = self._wire.call("DescribeDeliveryStream", asked)
+        except ResponseParserError as err:
+            raise Transient(
+                f"Cannot use Firehose stream {self._stream!r}", why=f"the answer makes no sense: {err}"
+            ) from err
         except (ClientError, BotoCoreError) as err:
             raise translate(err, f"Cannot use Firehose stream {self._stream!r}") from err
-        return answer["DeliveryStreamDescription"]["DeliveryStreamStatus"]
+        return str(answer.get("DeliveryStreamDescription", {}).get("DeliveryStreamStatus", "unknown"))
 
     def put(self, records: Sequence[Record]) -> Outcome:
         """Send records in one call. Never raises for what AWS or the network does.
@@ -94,10 +95,8 @@ class Firehose:
         """
         given = tuple(records)
         try:
-            answer = self._client.put_record_batch(
-                DeliveryStreamName=self._stream, Records=[{"Data": record.data} for record in given]
-            )
-            return self._read(answer, given)
+            body = put_record_batch(self._stream, (record.data for record in given))
+            return self._read(self._wire.call("PutRecordBatch", body), given)
         except ClientError as err:
             status = err.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             code = err.response.get("Error", {}).get("Code", "")
@@ -118,7 +117,7 @@ class Firehose:
         message = err.response.get("Error", {}).get("Message", "")
         return ConfigError(self._doing, why=f"{code}: {message}".strip(": "), remedy=remedy)
 
-    def _read(self, answer: PutRecordBatchOutputTypeDef, given: tuple[Record, ...]) -> Outcome:
+    def _read(self, answer: dict[str, Any], given: tuple[Record, ...]) -> Outcome:
         """Split the records by what the answer says about each, in request order."""
         verdicts = answer.get("RequestResponses", [])
         if len(verdicts) != len(given):
