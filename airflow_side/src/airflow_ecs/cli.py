@@ -26,14 +26,26 @@ class Subcommand:
 
 SUBCOMMANDS = (
     Subcommand(("doctor", "sqs"), "check Celery's queues against the profile", "airflow_ecs.doctor_sqs"),
+    Subcommand(("doctor", "all"), "all checks; what `doctor` alone does", "airflow_ecs.doctor"),
+    Subcommand(("queue-depth",), "print the queue depth for worker_scaler", "airflow_ecs.queue_depth"),
+    Subcommand(("xcom", "sweep"), "find the objects of XComs that are no more", "airflow_ecs.xcom.sweep"),
     Subcommand(("worker-health",), "is this worker's event loop alive", "airflow_ecs.worker_agent.health"),
 )
-GROUPS = {"doctor": "check a real environment"}
+GROUPS = {"doctor": "check a real environment", "xcom": "look after the XCom store"}
+# A group that does something by itself: then its first option, or nothing, follows its name.
+_ALONE = {"doctor": "all"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns its exit code. 2 is a wrong call, as argparse has it."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if (
+        given
+        and given[0] in _ALONE
+        and (len(given) == 1 or given[1].startswith("--"))
+        and "--help" not in given
+    ):
+        given.insert(1, _ALONE[given[0]])
     chosen = next((each for each in SUBCOMMANDS if tuple(given[: len(each.words)]) == each.words), None)
     parser = _parser(chosen)
     found = parser.parse_args(given)

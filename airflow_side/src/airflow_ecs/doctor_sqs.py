@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from airflow_ecs.celery_sqs import CELERY_CONFIG  # noqa: PLC0415  # imports Airflow, and may refuse
     except SqsProfileError as err:
-        return _tell([Finding("error", "configuration", problem) for problem in err.problems])
+        return tell([Finding("error", "configuration", problem) for problem in err.problems])
     import boto3  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415  # heavy; the image has it
     from botocore.config import Config  # noqa: PLC0415  # the same
 
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             {"probe": arguments.probe_queue}.items() if arguments.probe_queue else queues.items()
         ):
             findings.append(probe(client, name, url))
-    return _tell(findings)
+    return tell(findings)
 
 
 def look_at(client: Any, name: str, url: str) -> list[Finding]:
@@ -178,7 +178,8 @@ def _reason(err: Exception) -> str:
     return f"{type(err).__name__}: {err}"
 
 
-def _tell(findings: list[Finding]) -> int:
+def tell(findings: list[Finding]) -> int:
+    """Print one line per finding; return 1 when one is an error, else 0."""
     for finding in findings:
         print(f"{_SIGNS[finding.level]} {finding.subject}: {finding.text}")  # noqa: T201  # this is what it is for
     return 1 if any(finding.level == "error" for finding in findings) else 0
