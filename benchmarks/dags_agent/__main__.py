@@ -17,13 +17,14 @@ import tempfile
 import time
 from collections import defaultdict
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.dags_agent.rig import Disk, efs_like_disk, local_disk
 from benchmarks.dags_agent.s3_stub.process import StubProcess
-from benchmarks.dags_agent.tools import BUCKET, PREFIX, Session, Tool, ours, peers
+from benchmarks.dags_agent.tools import BUCKET, PREFIX, OurAgent, Session, Tool, ours, peers
 
 DISKS = {"local": local_disk, "efs": efs_like_disk}
 
@@ -46,7 +47,8 @@ def _measure(session: Session, disk: Disk, stub: StubProcess) -> dict[str, Any]:
     stub.set_up(BUCKET, reset_counts=True)
     disk.operations()
     cost = session.sync()
-    operations = disk.operations()
+    after = disk.operations()
+    operations = cost.operations or after
     return {
         "wall_seconds": cost.wall_seconds,
         "cpu_seconds": cost.cpu_seconds,
@@ -54,6 +56,7 @@ def _measure(session: Session, disk: Disk, stub: StubProcess) -> dict[str, Any]:
         "reads": operations.get("reads"),
         "writes": operations.get("writes"),
         "operations": operations,
+        "writes_afterwards": after.get("writes") if cost.operations else 0,
         "s3": stub.set_up(BUCKET)["counts"],
         "load": os.getloadavg()[0],
     }
@@ -65,8 +68,8 @@ def _round(tool: Tool, disk: Disk, stub: StubProcess, number: int) -> list[dict[
     session = tool.open(target)
     rows = []
     try:
-        for scenario in ("cold", "no-op", "1 changed"):
-            if scenario == "1 changed":
+        for scenario in ("cold", "no-op", "1 changed", "1 more changed"):
+            if "changed" in scenario:
                 _change_one(stub, number)
             time.sleep(disk.attributes_seconds)
             row = _measure(session, disk, stub)
@@ -87,8 +90,8 @@ def _table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         grouped[row["disk"], row["scenario"], row["tool"]].append(row)
     lines = [
-        "| disk | sync | tool | wall s | CPU s | S3 requests | fs reads | fs writes |",
-        "| --- | --- | --- | ---: | ---: | --- | ---: | ---: |",
+        "| disk | sync | tool | wall s | CPU s | S3 requests | fs reads | fs writes | writes afterwards |",
+        "| --- | --- | --- | ---: | ---: | --- | ---: | ---: | ---: |",
     ]
     for (disk, scenario, tool), found in grouped.items():
         wall = statistics.median(row["wall_seconds"] for row in found)
@@ -97,7 +100,9 @@ def _table(rows: list[dict[str, Any]]) -> str:
             f"{count} {name}" for name, count in sorted(found[-1]["s3"].items()) if ":" not in name
         )
         reads, writes = found[-1]["reads"], found[-1]["writes"]
-        counts = f"{'' if reads is None else reads} | {'' if writes is None else writes}"
+        counts = " | ".join(
+            "" if count is None else str(count) for count in (reads, writes, found[-1]["writes_afterwards"])
+        )
         lines.append(f"| {disk} | {scenario} | {tool} | {wall:.2f} | {cpu:.2f} | {s3} | {counts} |")
     return "\n".join(lines)
 
@@ -119,7 +124,8 @@ def main() -> None:
             with ExitStack() as stack:
                 disk = stack.enter_context(DISKS[name](work))
                 for number in range(arguments.rounds):
-                    for tool in tools:
+                    for each in tools:
+                        tool = replace(each, operations=disk.told) if isinstance(each, OurAgent) else each
                         rows += _round(tool, disk, stub, number)
                         print(f"{name} round {number}: {tool.name}", file=sys.stderr)
     finally:

@@ -35,11 +35,22 @@ print("RESULT", time.perf_counter() - began)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one sync took."""
+    """What one sync took.
+
+    Attributes:
+        wall_seconds: until readers see the result.
+        operations: of the file system until then, where what follows is counted apart.
+    """
 
     wall_seconds: float
     cpu_seconds: float
     peak_mib: float
+    operations: Mapping[str, int] | None = None
+
+
+def counted(text: str) -> dict[str, int]:
+    """Read the counts of the slow file system."""
+    return {name: int(count) for name, count in (line.split() for line in text.splitlines())}
 
 
 class Tool(Protocol):
@@ -114,14 +125,20 @@ class _CommandSession:
 
 @dataclass(frozen=True, slots=True)
 class OurAgent:
-    """The agent as a daemon: one process, a pass when asked."""
+    """The agent as a daemon: one process, a pass when asked.
+
+    Attributes:
+        operations: where the slow file system tells its counts; None where it is another.
+    """
 
     name: str
     environment: Mapping[str, str]
+    operations: Path | None = None
 
     def open(self, target: Path) -> Session:
         """Start it."""
-        return AgentSession({**self.environment, "DAGS_AGENT_TARGET": str(target)})
+        told = {"BENCH_OPERATIONS": str(self.operations)} if self.operations else {}
+        return AgentSession({**self.environment, **told, "DAGS_AGENT_TARGET": str(target)})
 
 
 class AgentSession:
@@ -142,7 +159,10 @@ class AgentSession:
         """Ask for a pass."""
         told = self.measure()
         return Cost(
-            wall_seconds=told["wall_seconds"], cpu_seconds=told["cpu_seconds"], peak_mib=told["peak_mib"]
+            wall_seconds=told["visible_seconds"],
+            cpu_seconds=told["cpu_seconds"],
+            peak_mib=told["peak_mib"],
+            operations=counted(told["operations_until_visible"]) or None,
         )
 
     def measure(self) -> dict[str, Any]:

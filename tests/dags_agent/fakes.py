@@ -161,11 +161,13 @@ def an_agent(
         dry_run=bool(settings.pop("dry_run", False)),
     )
     may_delete_all = bool(settings.pop("may_delete_all", False))
+    wake = settings.pop("wake", None)
+    assert wake is None or isinstance(wake, asyncio.Event)
     checked = DagsAgentSettings.model_validate(
         {"source": f"s3://{BUCKET}/{PREFIX}", "target": target, "max_concurrency": 4, "settle_seconds": 0}
         | settings
     )
-    cycle = Cycle(checked, runtime, source, Events(telemetry), may_delete_all=may_delete_all)
+    cycle = Cycle(checked, runtime, source, Events(telemetry), may_delete_all=may_delete_all, wake=wake)
     try:
         yield Agent(settings=checked, runtime=runtime, source=source, clock=clock, cycle=cycle)
     finally:

@@ -174,7 +174,7 @@ async def test_one_link_that_fails_does_not_leave_the_others_running(
     agent.source.set({f"{number}/x.py": b"V = 1\n" for number in range(4)} | {"a.py": b"V = 1\n"})
     await agent.cycle.sync()
     agent.source.set(agent_files := agent.files() | {"a.py": b"V = 2\n"})
-    share = Slow(build._share)
+    share = Slow(build.link)
 
     def share_or_fail(old: str, new: str, file: object) -> object:
         if old.endswith("/0/x.py"):
@@ -182,7 +182,7 @@ async def test_one_link_that_fails_does_not_leave_the_others_running(
         assert share.entered.wait(DEADLINE_SECONDS)
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(build, "_share", share_or_fail)
+    monkeypatch.setattr(build, "link", share_or_fail)
     async with asyncio.TaskGroup() as group:
         failing = group.create_task(_outcome(agent))
         assert await asyncio.to_thread(share.entered.wait, DEADLINE_SECONDS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -254,15 +253,25 @@ async def test_a_full_disk_is_a_failure_that_frees_its_space(start: Start) -> No
 @pytest.fixture
 def no_foreign_byte_code_can_be_deleted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Answer as the kernel does to who does not own a directory; return what ends this."""
-    delete = shutil.rmtree
+    unlink, rmdir = os.unlink, os.rmdir
 
-    def refuse(path: Path) -> None:
-        for directory in path.rglob("__pycache__"):
-            raise PermissionError(errno.EACCES, "Permission denied", str(directory))
-        delete(path)
+    def refuse_unlink(path: Any, *, dir_fd: int | None = None) -> None:
+        if dir_fd is not None and Path(f"/proc/self/fd/{dir_fd}").readlink().name == "__pycache__":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        unlink(path, dir_fd=dir_fd)
 
-    monkeypatch.setattr(shutil, "rmtree", refuse)
-    return lambda: monkeypatch.setattr(shutil, "rmtree", delete)
+    def refuse_rmdir(path: Any, *, dir_fd: int | None = None) -> None:
+        if str(path) == "__pycache__":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        rmdir(path, dir_fd=dir_fd)
+
+    def end() -> None:
+        monkeypatch.setattr(os, "unlink", unlink)
+        monkeypatch.setattr(os, "rmdir", rmdir)
+
+    monkeypatch.setattr(os, "unlink", refuse_unlink)
+    monkeypatch.setattr(os, "rmdir", refuse_rmdir)
+    return end
 
 
 async def test_garbage_that_cannot_be_deleted_stops_no_deploy_and_is_told(

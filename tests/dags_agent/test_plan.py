@@ -13,7 +13,7 @@ from dags_agent.errors import Reason, Refused
 from dags_agent.listing import Listing
 from dags_agent.manifest import Manifest, ManifestUnreadable, ReleasedFile, new_release_id, published_at
 from dags_agent.plan import Policy, Target, compare, make_plan, to_retire
-from dags_agent.steps import CompileFiles, FetchFiles, Record, Retire, Seal, Switch
+from dags_agent.steps import CompileFiles, FetchFiles, Record, Retire, Seal, Sweep, Switch
 
 from .fakes import NOON, listing_of
 
@@ -75,7 +75,7 @@ def test_current_moves_after_the_release_is_whole_and_before_anything_is_retired
     target = replace(target, releases={**old, **target.releases})
     kinds = [type(step) for step in make_plan(listing_of(after), target, POLICY, now=NOON)]
     if before == after:
-        assert set(kinds) <= {Retire}
+        assert set(kinds) <= {Retire, Sweep}
         return
     assert kinds.index(FetchFiles) < kinds.index(Seal) < kinds.index(Switch) < kinds.index(Retire)
     assert kinds.count(Switch) == 1
@@ -195,7 +195,7 @@ def test_a_release_replaced_just_before_a_kill_still_stays_its_hours() -> None:
         releases={**target.releases, switch.release_id: None},
         superseded=records[-1] if records else target.superseded,
     )
-    for hours, expected in ((0, []), (23, []), (24, [Retire(release_id=rolled_back_to)])):
+    for hours, expected in ((0, []), (23, []), (24, [Retire(release_id=rolled_back_to), Sweep()])):
         assert list(make_plan(listing, after, POLICY, now=now + timedelta(hours=hours))) == expected
 
 

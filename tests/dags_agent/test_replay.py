@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -66,7 +66,10 @@ class World:
             fence=fence,
             gate_timeout_seconds=60,
         )
-        return make_plan(listing_of(self.files), observe(self.layout), self.policy, now=self.clock.now())
+        target = observe(self.layout)
+        if self.policy.prepares_ahead and target.live and (self.layout.ahead / target.live).is_dir():
+            target = replace(target, ahead=target.live)  # the worst case: links half made, and taken
+        return make_plan(listing_of(self.files), target, self.policy, now=self.clock.now())
 
     def apply(self, step: Step) -> None:
         assert self.publisher is not None
@@ -83,12 +86,13 @@ def new_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
     count = 0
     with ThreadPoolExecutor(2) as threads:
 
-        def make(*, keep_releases: int = 2) -> World:
+        def make(*, keep_releases: int = 2, prepares_ahead: bool = False) -> World:
             nonlocal count
             count += 1
             policy = Policy(
                 max_delete_fraction=0.5, keep_releases=keep_releases, keep=timedelta(0), must_compile=True
             )
+            policy = replace(policy, prepares_ahead=prepares_ahead)
             return World(layout=Layout(tmp_path / str(count)), files={}, threads=threads, policy=policy)
 
         yield make
@@ -141,7 +145,27 @@ def test_a_change_with_deletions_and_retirement_converges_from_every_interruptio
         holds=lambda world: is_a_whole_release(world, OLD, NEW),
         is_goal=is_at_the_goal,
     )
-    assert tried == 9
+    assert tried == 10
+
+
+def test_a_change_on_links_made_ahead_converges_from_every_interruption(
+    new_world: Callable[..., World],
+) -> None:
+    def start() -> World:
+        world = new_world(keep_releases=1, prepares_ahead=True)
+        world.reach(OLD)
+        world.clock.advance(1)
+        world.files = NEW
+        return world
+
+    tried = run_every_prefix(
+        start=start,
+        plan=World.plan,
+        apply=World.apply,
+        holds=lambda world: is_a_whole_release(world, OLD, NEW),
+        is_goal=is_at_the_goal,
+    )
+    assert tried == 11
 
 
 def test_leftovers_of_every_kind_are_swept_on_the_way(new_world: Callable[..., World]) -> None:
@@ -152,6 +176,7 @@ def test_leftovers_of_every_kind_are_swept_on_the_way(new_world: Callable[..., W
         (own / "building" / "20200101T000000Z-00000000" / "lib").mkdir(parents=True)
         (own / "trash" / "20200101T000000Z-11111111").mkdir(parents=True)
         (own / "trash" / "20200101T000000Z-11111111" / "a.py").write_bytes(b"")
+        (own / "ahead" / "20200101T000000Z-33333333" / "lib").mkdir(parents=True)
         (own / "link-0123").symlink_to("releases/nowhere")
         (own / ".tmp-0123-state.json").write_bytes(b"half")
         (releases / "20200101T000000Z-22222222.json").write_bytes(b"{}")
@@ -165,7 +190,7 @@ def test_leftovers_of_every_kind_are_swept_on_the_way(new_world: Callable[..., W
         holds=lambda world: is_a_whole_release(world, OLD),
         is_goal=is_at_the_goal,
     )
-    assert tried == 7
+    assert tried == 8
 
 
 def test_what_is_not_ours_is_left_alone(new_world: Callable[..., World]) -> None:

@@ -57,7 +57,7 @@ class Arrivals:
         began = self._runtime.clock.monotonic()
         listed = await self._source.list()
         seconds = self._runtime.clock.monotonic() - began
-        listing = to_listing(_taken_from(listed), self._rules)
+        listing = to_listing(taken_from(listed), self._rules)
         self._events.listed(listing, duration_seconds=seconds)
         return listing
 
@@ -139,7 +139,7 @@ class Arrivals:
         return 0.0 if age_seconds >= settle_seconds else settle_seconds - max(age_seconds, 0.0)
 
 
-def _taken_from(listed: list[Listed]) -> Iterator[Listed]:
+def taken_from(listed: list[Listed]) -> Iterator[Listed]:
     """Yield what was listed, and let go of it: 100,000 objects are held once, not twice."""
     listed.reverse()
     while listed:

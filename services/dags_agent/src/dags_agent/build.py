@@ -110,7 +110,7 @@ async def share(
             name = file.path.rpartition("/")[2]
             done[file.path] = name in plain
             if name in plain:
-                _share(os.path.join(old, file.path), os.path.join(new, file.path), file)  # noqa: PTH118 - hot
+                link(os.path.join(old, file.path), os.path.join(new, file.path), file)  # noqa: PTH118 - hot
         return done
 
     shared: dict[str, bool] = {}
@@ -138,7 +138,8 @@ def _plain_files(directory: Path) -> set[str]:
         return set()
 
 
-def _share(old: str, new: str, file: ReleasedFile) -> None:
+def link(old: str, new: str, file: ReleasedFile) -> None:
+    """Give a file a second name; a copy where the file system has no more links. Raises OSError."""
     try:
         os.link(old, new, follow_symlinks=False)
     except OSError as err:

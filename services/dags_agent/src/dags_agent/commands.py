@@ -179,7 +179,7 @@ def _chosen(target: Target, wanted: str | None) -> str:
 
 def _refuse_unless_whole(layout: Layout, release_id: str) -> None:
     try:
-        manifest = Manifest.from_json(layout.manifest(release_id).read_bytes())
+        manifest = Manifest.read(layout.manifest(release_id))
     except (FileNotFoundError, ManifestUnreadable) as err:
         raise Permanent(f"Cannot roll back to {release_id}", why=f"its manifest is unusable: {err}") from err
     missing = damaged(layout, manifest)
@@ -193,7 +193,7 @@ def _refuse_unless_whole(layout: Layout, release_id: str) -> None:
 
 def _size(layout: Layout, release_id: str) -> str:
     try:
-        files = Manifest.from_json(layout.manifest(release_id).read_bytes()).files
+        files = Manifest.read(layout.manifest(release_id)).files
     except (OSError, ManifestUnreadable):
         return "manifest unusable"
     return f"{len(files)} files, {sum(file.size_bytes for file in files)} bytes"

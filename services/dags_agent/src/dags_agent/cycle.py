@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -33,6 +34,8 @@ T = TypeVar("T")
 
 # A deploy that rewrites objects faster than we can read them: leave it to the next pass.
 _LISTINGS_PER_PASS = 3
+# Of an interval: chores end before the next pass is due.
+_CHORES_SHARE = 0.5
 
 
 class Cycle:
@@ -47,6 +50,7 @@ class Cycle:
     Args:
         may_delete_all: somebody said ``--allow-delete``: no number of deletions is refused.
         owner: who what is published is handed to; None leaves it this process's.
+        wake: set when the next pass should begin; only a process that does more than one pass has it.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Cycle:
         *,
         may_delete_all: bool = False,
         owner: Owner | None = None,
+        wake: asyncio.Event | None = None,
     ) -> None:
         self._settings = settings
         self._runtime = runtime
@@ -70,7 +75,10 @@ class Cycle:
             keep=timedelta(hours=settings.keep_hours),
             must_compile=settings.validate == "compile",
             may_delete_all=may_delete_all,
+            prepares_ahead=wake is not None,
         )
+        self._wake = wake
+        self._chores_end_at = 0.0
         self._threads = ThreadPoolExecutor(settings.max_concurrency, thread_name_prefix="files")
         self._arrivals = Arrivals(settings, runtime, source, events)
         self._writer = WriterLease(
@@ -80,7 +88,14 @@ class Cycle:
             stop=runtime.stop,
         )
         make_mode = InPlaceMode if settings.publish == "in_place" else ReleaseMode
-        self._mode: Mode = make_mode(settings, runtime, events, threads=self._threads, fetcher=self._fetcher)
+        self._mode: Mode = make_mode(
+            settings,
+            runtime,
+            events,
+            threads=self._threads,
+            fetcher=self._fetcher,
+            is_enough=self._is_enough,
+        )
         self._owner = owner
         self._is_prepared = False
         self._in_step: tuple[str, str] | None = None
@@ -178,7 +193,8 @@ class Cycle:
         live = await self._look(self._mode.live)
         if live is not None and self._in_step == (live, listing.seen) and not self._drift:
             self._reached(live, listing)
-            return
+            if not self._mode.has_chores:
+                return
         if self._runtime.dry_run:
             delta, live = await self._look(partial(self._mode.preview, listing, self._policy))
             self._events.would_publish(delta, live=live)
@@ -208,7 +224,7 @@ class Cycle:
         deploy = await self._arrivals.deploy_of(listing)
         await self._prepare()
 
-        async def act(fence: Fence) -> Published:
+        async def act(fence: Fence) -> None:
             order = Order(
                 listing=listing,
                 policy=self._policy,
@@ -217,16 +233,23 @@ class Cycle:
                 drift=self._drift,
                 owner=self._owner,
             )
-            return await self._mode.publish(order)
+            try:
+                published = await self._mode.publish(order)
+                self._tell(published, listing, began=began)
+            finally:
+                self._chores_end_at = self._runtime.clock.monotonic() + self._chores_seconds()
+                await self._mode.do_chores()
 
         try:
-            published = await self._writer.while_held(act)
+            await self._writer.while_held(act)
         except Refused as err:
             self._gated = (listing.fingerprint, err) if err.path else None
             raise
         except Fenced as err:
             self._events.fenced(err)
             raise
+
+    def _tell(self, published: Published, listing: Listing, *, began: float) -> None:
         self._drift = None
         if published.delta is not None and published.release_id is not None:
             self._events.published(
@@ -241,6 +264,17 @@ class Cycle:
             )
         if published.release_id is not None:
             self._reached(published.release_id, listing)
+
+    def _chores_seconds(self) -> float:
+        """Return for how long a pass may do chores: the next one begins in time."""
+        return self._settings.interval_seconds * _CHORES_SHARE if self._wake is not None else math.inf
+
+    def _is_enough(self) -> bool:
+        """Return whether chores are to be left: S3 has something new, we are told to stop, or time is up."""
+        is_woken = self._wake is not None and self._wake.is_set()
+        return (
+            is_woken or self._runtime.stop.requested or self._runtime.clock.monotonic() >= self._chores_end_at
+        )
 
     async def _prepare(self) -> None:
         await self._look(self._mode.prepare)

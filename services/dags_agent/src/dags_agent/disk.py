@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dags_agent.keys import parents
 from dags_agent.layout import LINK_PREFIX, Layout
 from dags_agent.manifest import Manifest, ManifestUnreadable, ReleasedFile, is_release_id
 from dags_agent.note import NAME as NOTE
@@ -51,7 +50,7 @@ def observe(layout: Layout, *, trusted: str | None = None) -> Target:
         foreign=foreign,
         releases=releases,
         superseded=read_superseded(layout),
-        leftovers=tuple(_leftovers(layout, set(releases))),
+        leftovers=tuple(_leftovers(layout, set(releases), live)),
     )
 
 
@@ -61,7 +60,7 @@ def read_manifest(layout: Layout, release_id: str) -> Manifest:
     So a lost manifest means that all is fetched again, and the guards against deletion still count.
     """
     try:
-        return Manifest.from_json(layout.manifest(release_id).read_bytes())
+        return Manifest.read(layout.manifest(release_id))
     except (FileNotFoundError, ManifestUnreadable):
         files = sorted(_regular_files(layout.release(release_id)))
         return Manifest(
@@ -91,7 +90,7 @@ def damaged(layout: Layout, manifest: Manifest) -> frozenset[str]:
 def difference(layout: Layout, manifest: Manifest) -> tuple[frozenset[str], frozenset[str]]:
     """Return what :func:`damaged` does, and what lies in the release and was never published there."""
     missing = set(manifest.by_path)
-    directories = _directories(manifest)
+    directories = manifest.directories
     foreign = set()
     for path, entry in _entries(layout.release(manifest.release_id)):
         file = manifest.by_path.get(path)
@@ -109,7 +108,7 @@ def difference(layout: Layout, manifest: Manifest) -> tuple[frozenset[str], froz
 
 def foreign_paths(root: Path, manifest: Manifest) -> frozenset[str]:
     """Return what lies in a tree and was not published there, planted links too; byte code is not counted."""
-    files, directories = manifest.by_path, _directories(manifest)
+    files, directories = manifest.by_path, manifest.directories
     return frozenset(
         path
         for path, entry in _entries(root)
@@ -117,23 +116,19 @@ def foreign_paths(root: Path, manifest: Manifest) -> frozenset[str]:
     )
 
 
-def _directories(manifest: Manifest) -> set[str]:
-    deepest = {path.rpartition("/")[0] for path in manifest.by_path}
-    return {parent for directory in deepest for parent in (*parents(directory), directory)}
-
-
 def _fingerprint(layout: Layout, release_id: str) -> str | None:
     """Return what a release is known to hold; None when its tree is not what its manifest says."""
     try:
-        manifest = Manifest.from_json(layout.manifest(release_id).read_bytes())
+        manifest = Manifest.read(layout.manifest(release_id))
     except (OSError, ManifestUnreadable):
         return None
     return None if damaged(layout, manifest) else manifest.fingerprint
 
 
-def _leftovers(layout: Layout, releases: set[str]) -> Iterator[Leftover]:
+def _leftovers(layout: Layout, releases: set[str], live: str | None) -> Iterator[Leftover]:
     for place, directory in ((Place.BUILDING, layout.building), (Place.TRASH, layout.trash)):
         yield from (Leftover(place=place, name=name) for name in _names(directory))
+    yield from (Leftover(place=Place.AHEAD, name=name) for name in _names(layout.ahead) if name != live)
     for name in _names(layout.own):
         if name.startswith((LINK_PREFIX, TEMPORARY)):
             yield Leftover(place=Place.OWN, name=name)

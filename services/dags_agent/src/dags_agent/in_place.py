@@ -27,8 +27,8 @@ from dags_agent.manifest import Manifest, ManifestUnreadable, ReleasedFile, new_
 from dags_agent.note import NAME as NOTE, ReleaseNote, note_of, read_note
 from dags_agent.order import Order, Published
 from dags_agent.plan import Delta, Policy, Target, compare, is_renamed, refuse_destruction, resolve
-from dags_agent.publish import remove
 from dags_agent.releases import verifier_of
+from dags_agent.removal import remove
 from dags_agent.settings import DagsAgentSettings
 from dags_agent.state import read_hold
 from dags_agent.threads import in_thread
@@ -53,7 +53,9 @@ class InPlaceMode:
         *,
         threads: Executor,
         fetcher: Callable[[], Fetcher],
+        is_enough: Callable[[], bool],
     ) -> None:
+        del is_enough  # nothing is put off
         self._settings = settings
         self._runtime = runtime
         self._events = events
@@ -64,6 +66,14 @@ class InPlaceMode:
         self._journal_path = self._layout.own / "journal.json"
         self._trusted: str | None = None
         self._verifier = verifier_of(settings, runtime)
+
+    @property
+    def has_chores(self) -> bool:
+        """Nothing is put off."""
+        return False
+
+    async def do_chores(self) -> None:
+        """Nothing is put off."""
 
     def prepare(self) -> None:
         """Make the agent's directories. Idempotent. Raises ConfigError."""
@@ -155,7 +165,7 @@ class InPlaceMode:
 
     def _manifest(self) -> Manifest | None:
         try:
-            return Manifest.from_json(self._manifest_path.read_bytes())
+            return Manifest.read(self._manifest_path)
         except (FileNotFoundError, NotADirectoryError, ManifestUnreadable):
             return None
 

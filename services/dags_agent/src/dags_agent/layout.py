@@ -5,8 +5,8 @@
     <target>/current                  -> releases/<id>      what readers open; relative, for any mount point
     <target>/releases/<id>/           one whole release
     <target>/releases/<id>.json       its manifest
-    <target>/.dags-agent/             the agent's own: state.json, hold.json, building/, trash/, writer/,
-                                      and leases/, which readers write
+    <target>/.dags-agent/             the agent's own: state.json, hold.json, building/, ahead/, trash/,
+                                      writer/, and leases/, which readers write
 
 Releases lie outside the DAG root: Airflow's walk fails when two paths lead to one directory. ``building``
 and ``trash`` are on the same file system, so a release comes and goes by one rename.
@@ -53,6 +53,11 @@ class Layout:
         return self.own / "building"
 
     @property
+    def ahead(self) -> Path:
+        """Where the links for the next release are made, in a tree named after the live one."""
+        return self.own / "ahead"
+
+    @property
     def trash(self) -> Path:
         """Where retired releases wait to be deleted."""
         return self.own / "trash"
@@ -84,8 +89,8 @@ class Layout:
         """
         try:
             self.target.mkdir(exist_ok=True)
-            tree = (self.releases,) if with_releases else ()
-            for directory in (self.own, *tree, self.building, self.trash, self.leases, self.writer):
+            trees = (self.releases, self.ahead) if with_releases else ()
+            for directory in (self.own, *trees, self.building, self.trash, self.leases, self.writer):
                 directory.mkdir(exist_ok=True)
         except (FileNotFoundError, NotADirectoryError, FileExistsError) as err:
             raise ConfigError(

@@ -1,21 +1,35 @@
 """Leases that readers place on releases (docs/adr/0020): who is leased is not retired.
 
 Readers write ``<own>/leases/<release-id>/<holder>.json``; the agent reads these, and sweeps what is stale.
+Whoever runs DAG code may write there: what is no directory of a release is not entered, and what is no small
+plain file is a lease that cannot be understood. Neither may stop a publish.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dags_agent.layout import Layout
+from dags_agent.manifest import is_release_id
 
 # Both are part of the protocol.
 LEASE_LASTS_AT_MOST = timedelta(days=7)
 UNREADABLE_LASTS = timedelta(hours=24)
+
+_SUFFIX = ".json"
+_LEASE_BYTES_MAX = 64 << 10
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# A FIFO must not be waited for, nor a link be followed to what never ends.
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# The file system did not answer: nobody may conclude anything about a lease.
+_UNANSWERED = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,56 +52,107 @@ def read_leases(layout: Layout, release_id: str, *, now: datetime) -> tuple[Leas
     Raises:
         OSError: the file system did not answer; nobody may conclude that there is no lease.
     """
-    leases = (_read(path, release_id) for path in _files(layout, release_id))
+    with _opened(layout, release_id) as directory:
+        leases = [_read(directory, name, release_id) for name in _files(directory)]
     return tuple(lease for lease in leases if lease is not None and lease.until > now)
 
 
 def leased_releases(layout: Layout, *, now: datetime) -> frozenset[str]:
     """Return the ids of all releases with a lease that counts now; raises OSError."""
     return frozenset(
-        release_id for release_id in _names(layout.leases) if read_leases(layout, release_id, now=now)
+        release_id for release_id in _releases(layout) if read_leases(layout, release_id, now=now)
     )
 
 
 def sweep_leases(layout: Layout, *, now: datetime) -> int:
     """Remove stale leases and empty directories; return how many leases. What cannot be removed stays."""
     removed = 0
-    for release_id in _names(layout.leases):
-        for path in _files(layout, release_id):
-            lease = _read(path, release_id)
-            if lease is not None and lease.until <= now:
-                with contextlib.suppress(OSError):
-                    path.unlink()
-                    removed += 1
+    for release_id in _releases(layout):
+        with _opened(layout, release_id) as directory:
+            for name in _files(directory):
+                lease = _read(directory, name, release_id)
+                if lease is not None and lease.until <= now:
+                    with contextlib.suppress(OSError):
+                        os.unlink(name, dir_fd=directory)
+                        removed += 1
         with contextlib.suppress(OSError):  # not empty, or made again by a reader
             (layout.leases / release_id).rmdir()
     return removed
 
 
-def _read(path: Path, release_id: str) -> Lease | None:
+def _read(directory: int, name: str, release_id: str) -> Lease | None:
     """Return the lease, or None when its holder has just removed it."""
     try:
-        written = datetime.fromtimestamp(path.lstat().st_mtime, UTC)
-        text = path.read_bytes()
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        text = _text(directory, name) if stat.S_ISREG(status.st_mode) else b""
     except FileNotFoundError:
         return None
-    except PermissionError:
-        text = b""
+    written = datetime.fromtimestamp(status.st_mtime, UTC)
     try:
         expires = datetime.fromisoformat(json.loads(text)["expires_at"])
         until = min(expires.astimezone(UTC), written + LEASE_LASTS_AT_MOST)
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         until = written + UNREADABLE_LASTS
-    return Lease(release_id=release_id, holder=path.stem, until=until)
+    return Lease(release_id=release_id, holder=name.removesuffix(_SUFFIX), until=until)
 
 
-def _files(layout: Layout, release_id: str) -> list[Path]:
-    directory = layout.leases / release_id
-    return [directory / name for name in _names(directory) if name.endswith(".json")]
-
-
-def _names(directory: Path) -> list[str]:
+def _text(directory: int, name: str) -> bytes:
+    """Return what a lease says; nothing when it is not for us to read, or far too long for one."""
     try:
-        return sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
+        descriptor = os.open(name, _FILE, dir_fd=directory)
+    except FileNotFoundError:
+        raise
+    except OSError as err:
+        if err.errno in _UNANSWERED:
+            raise
+        return b""
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return b""
+        text = file.read(_LEASE_BYTES_MAX + 1)
+    return text if len(text) <= _LEASE_BYTES_MAX else b""
+
+
+@contextlib.contextmanager
+def _opened(layout: Layout, release_id: str) -> Iterator[int | None]:
+    """Open the leases of a release through no link; None when there are none."""
+    try:
+        above = os.open(layout.leases, _DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        yield None
+        return
+    try:
+        directory = _opened_below(above, release_id)
+        try:
+            yield directory
+        finally:
+            if directory is not None:
+                os.close(directory)
+    finally:
+        os.close(above)
+
+
+def _opened_below(above: int, name: str) -> int | None:
+    try:
+        return os.open(name, _DIRECTORY, dir_fd=above)
+    except OSError as err:
+        if err.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
+
+
+def _releases(layout: Layout) -> list[str]:
+    try:
+        with os.scandir(layout.leases) as entries:
+            return sorted(
+                entry.name
+                for entry in entries
+                if is_release_id(entry.name) and entry.is_dir(follow_symlinks=False)
+            )
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _files(directory: int | None) -> list[str]:
+    names = [] if directory is None else os.listdir(directory)  # noqa: PTH208 - of a descriptor
+    return sorted(name for name in names if name.endswith(_SUFFIX) and not name.startswith("."))

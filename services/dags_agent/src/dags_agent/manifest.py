@@ -9,16 +9,18 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 from dags_agent.listing import fingerprint
 
 _FORMAT = 1
 _FILES_BEGIN = ', "files": ['
-_FILES_END = b"\n]}\n"
+_FILES_END = b"]}\n"
 _RELEASE_ID = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{8}")
 _TIME = "%Y%m%dT%H%M%SZ"
 
@@ -86,6 +88,13 @@ class Manifest:
         """The files by their path."""
         return {file.path: file for file in self.files}
 
+    @property
+    def directories(self) -> set[str]:
+        """Return every directory that its files lie in, and their parents."""
+        deepest = {file.path.rpartition("/")[0] for file in self.files}
+        names = [directory.split("/") for directory in deepest if directory]
+        return {"/".join(each[:depth]) for each in names for depth in range(1, len(each) + 1)}
+
     def to_json(self) -> bytes:
         """Return the text that :meth:`from_json` reads back: a line per file, for ``grep`` and ``diff``."""
         head = {
@@ -100,8 +109,19 @@ class Manifest:
         text = bytearray(f"{encode(head)[:-1]}{_FILES_BEGIN}".encode())
         for number, file in enumerate(self.files):
             text += f"{',' if number else ''}\n{encode(_fields(file))}".encode()
-        text += _FILES_END
+        text += b"\n" + _FILES_END
         return bytes(text)
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """Read the manifest in a file, a line at a time.
+
+        Raises:
+            ManifestUnreadable: see :meth:`from_json`.
+            OSError: it is not there, or the file system did not answer.
+        """
+        with path.open("rb") as lines:
+            return cls._of(lines)
 
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
@@ -110,8 +130,12 @@ class Manifest:
         Raises:
             ManifestUnreadable: it is torn, edited by hand, or of another format.
         """
+        return cls._of(io.BytesIO(text))
+
+    @classmethod
+    def _of(cls, lines: Iterable[bytes]) -> Manifest:
         try:
-            document, files = _read(text)
+            document, files = _read(iter(lines))
             manifest = cls(
                 release_id=document["release_id"],
                 source=document["source"],
@@ -127,18 +151,20 @@ class Manifest:
         return manifest
 
 
-def _read(text: bytes) -> tuple[dict[str, Any], tuple[ReleasedFile, ...]]:
+def _read(lines: Iterator[bytes]) -> tuple[dict[str, Any], tuple[ReleasedFile, ...]]:
     """Return the head and the files; line by line: 100,000 at once would be 150 MB of dicts."""
-    lines = io.BytesIO(text)
-    head = lines.readline().decode().rstrip("\n")
+    first = next(lines, b"")
+    head = first.decode().rstrip("\n")
     if not head.endswith(_FILES_BEGIN):  # somebody formatted it anew
-        document: dict[str, Any] = json.loads(text)
+        document: dict[str, Any] = json.loads(first + b"".join(lines))
         return document, tuple(map(_released, document["files"]))
-    if not text.endswith(_FILES_END):
-        raise ValueError("it ends too early")
-    rows = (line.rstrip(b",\n") for line in lines)
-    files = tuple(_released(json.loads(row)) for row in rows if row not in (b"", b"]}"))
-    return json.loads(f"{head.removesuffix(_FILES_BEGIN)}}}"), files
+    files: list[ReleasedFile] = []
+    for line in lines:
+        if line == _FILES_END:
+            return json.loads(f"{head.removesuffix(_FILES_BEGIN)}}}"), tuple(files)
+        if line != b"\n":
+            files.append(_released(json.loads(line.rstrip(b",\n"))))
+    raise ValueError("it ends too early")
 
 
 def _released(row: dict[str, Any]) -> ReleasedFile:

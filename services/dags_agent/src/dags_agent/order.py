@@ -79,6 +79,16 @@ class Mode(Protocol):
     def verify(self) -> Drift | None:
         """Hash what readers see; None when that could not be done now. Raises OSError."""
 
+    @property
+    def has_chores(self) -> bool:
+        """Whether some chores were left undone because it was enough."""
+
+    async def do_chores(self) -> None:
+        """Do what no reader waits for, until it is enough; right after a publish, as the writer still.
+
+        Fails nobody: what cannot be done is told.
+        """
+
     async def publish(self, order: Order) -> Published:
         """Bring the target in step with the listing, or leave it as it is.
 

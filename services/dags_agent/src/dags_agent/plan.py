@@ -2,8 +2,9 @@
 
 The order is the promise. Nothing under ``current`` changes before the new release is whole and
 durable; ``current`` moves in one step; what readers may still hold is removed last, and late. Stopping
-after any step and planning again from what is then on disk reaches the same goal. Trash is deleted last
-of all: readers may have made it slow to delete, or impossible.
+after any step and planning again from what is then on disk reaches the same goal. What no reader waits for
+comes last of all: the links for the next release, and deleting, which readers may have made slow, or
+impossible.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from dags_agent.steps import (
     LinkFiles,
     MakeDirectories,
     Place,
+    Prepare,
     Record,
     Retire,
     Seal,
     Step,
+    Sweep,
     Switch,
 )
 
@@ -45,6 +48,7 @@ class Target:
         leased: releases that a reader holds (docs/adr/0020).
         releases: the whole releases, live or not, with the fingerprint of those newer than the live one;
             None where it is older, its manifest cannot be read, or its tree is not what that says.
+        ahead: the release for whose successor this process has made links; None for none.
         superseded: when each release lost its place to another, where that is known.
         leftovers: of killed runs.
     """
@@ -54,6 +58,7 @@ class Target:
     damaged: frozenset[str] = frozenset()
     foreign: frozenset[str] = frozenset()
     leased: frozenset[str] = frozenset()
+    ahead: str | None = None
     releases: Mapping[str, str | None] = field(default_factory=dict)
     superseded: Mapping[str, datetime] = field(default_factory=dict)
     leftovers: tuple[Leftover, ...] = ()
@@ -65,6 +70,7 @@ class Policy:
 
     Attributes:
         may_delete_all: whether somebody said ``--allow-delete``: no number of deletions is refused.
+        prepares_ahead: whether this process lives to use the links that it makes for the next release.
     """
 
     max_delete_fraction: float
@@ -72,6 +78,7 @@ class Policy:
     keep: timedelta
     must_compile: bool
     may_delete_all: bool = False
+    prepares_ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +146,9 @@ def make_plan(
     """
     delta = compare(listing, target)
     refuse_destruction(listing, delta, target, policy)
-    discards = [Discard(leftover=leftover) for leftover in target.leftovers]
-    steps: list[Step] = [step for step in discards if step.leftover.place is not Place.TRASH]
+    steps: list[Step] = [
+        Discard(leftover=leftover) for leftover in target.leftovers if leftover.place is not Place.TRASH
+    ]
     live, superseded = target.live, dict(target.superseded)
     if live is None or delta.changed or delta.deleted or target.foreign or is_renamed(listing, target):
         ready = _already_built(listing, target)
@@ -156,7 +164,12 @@ def make_plan(
         live = release_id
     retired = to_retire({*target.releases, live}, live, superseded, policy, now=now, leased=target.leased)
     steps += (Retire(release_id=release) for release in retired)
-    return (*steps, *(step for step in discards if step.leftover.place is Place.TRASH))
+    prepares = policy.prepares_ahead and live != target.live
+    if prepares:
+        steps.append(Prepare(live=live))
+    if retired or target.leftovers or prepares:
+        steps.append(Sweep())
+    return tuple(steps)
 
 
 def is_renamed(listing: Listing, target: Target) -> bool:
@@ -256,7 +269,9 @@ def _build(
     release_id: str, listing: Listing, delta: Delta, target: Target, policy: Policy, *, deploy: str
 ) -> Sequence[Step]:
     directories = sorted({parent for item in listing.objects for parent in parents(item.path)})
-    steps: list[Step] = [MakeDirectories(release_id=release_id, directories=tuple(directories))]
+    has_links = delta.unchanged and target.live is not None
+    ahead = target.ahead if has_links and target.ahead == target.live else None
+    steps: list[Step] = [MakeDirectories(release_id=release_id, directories=tuple(directories), ahead=ahead)]
     if delta.unchanged and target.live is not None:
         steps.append(LinkFiles(release_id=release_id, predecessor=target.live, files=delta.unchanged))
     mtime_seconds = int(published_at(release_id).timestamp())

@@ -41,7 +41,11 @@ class Agent:
             period_seconds=self._settings.interval_seconds,
             deadline_seconds=self._settings.sync_timeout_seconds,
         )
-        async with self._cycle() as cycle, self._woken(cycle) as tick, asyncio.TaskGroup() as group:
+        async with (
+            self._cycle(wake=self._wake) as cycle,
+            self._woken(cycle) as tick,
+            asyncio.TaskGroup() as group,
+        ):
             verifying = group.create_task(self._verify_now_and_then(cycle))
             try:
                 await self._runtime.every(pace, tick, wake=self._wake)
@@ -67,7 +71,7 @@ class Agent:
         return findings(self._settings, self._runtime)
 
     @asynccontextmanager
-    async def _cycle(self) -> AsyncIterator[Cycle]:
+    async def _cycle(self, *, wake: asyncio.Event | None = None) -> AsyncIterator[Cycle]:
         settings, runtime = self._settings, self._runtime
         os.umask(int(settings.umask, 8))
         async with connect_source(runtime, settings, connections=settings.max_concurrency) as source:
@@ -78,6 +82,7 @@ class Agent:
                 self._events,
                 may_delete_all=ALLOW_DELETE in runtime.flags,
                 owner=self._owner(),
+                wake=wake,
             )
             try:
                 yield cycle

@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from dags_agent import gate
+from dags_agent.ahead import Alignment, align
 from dags_agent.build import Directories, in_parallel, share
+from dags_agent.disk import read_manifest
 from dags_agent.errors import Fenced
 from dags_agent.fetch import Fetched, Fetcher
 from dags_agent.layout import Layout
-from dags_agent.leases import read_leases
 from dags_agent.listing import SourceObject
 from dags_agent.manifest import Manifest, ReleasedFile
 from dags_agent.newfile import make_durable
 from dags_agent.note import NAME as NOTE, note_of
 from dags_agent.ownership import Owner
+from dags_agent.retire import Retirement
 from dags_agent.state import read_hold, write_superseded
 from dags_agent.steps import (
     CompileFiles,
     Discard,
     FetchFiles,
-    Leftover,
     LinkFiles,
     MakeDirectories,
-    Place,
+    Prepare,
     Record,
     Retire,
     Seal,
     Step,
+    Sweep,
     Switch,
 )
 from dags_agent.threads import in_thread
@@ -55,6 +55,7 @@ class _Build:
     fetched: dict[str, Fetched] = field(default_factory=dict)
     mtime_seconds: int = 0
     directories: tuple[str, ...] = ()
+    is_ahead: bool = False
 
 
 class Publisher:
@@ -66,6 +67,11 @@ class Publisher:
         owner: who new files and directories are handed to; None leaves them this process's.
         fence: asked just before ``current`` moves.
         gate_timeout_seconds: for compiling what changed.
+        is_enough: asked by the chores at the end of a plan; once true, what is left of them is left.
+
+    Attributes:
+        retirement: of old releases and leftovers.
+        has_time: false once the trash was not emptied because it was enough.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class Publisher:
         owner: Owner | None,
         fence: Fence,
         gate_timeout_seconds: float,
+        is_enough: Callable[[], bool] = lambda: False,
     ) -> None:
         self._layout = layout
         self._fetcher = fetcher
@@ -88,26 +95,11 @@ class Publisher:
         self._owner = owner
         self._fence = fence
         self._gate_timeout_seconds = gate_timeout_seconds
-        self._retired = 0
+        self._is_enough = is_enough
         self._fetch_seconds = 0.0
         self._build = _Build()
-        self._leftovers_removed = 0
-        self._not_removed: dict[Path, OSError] = {}
-
-    @property
-    def leftovers_removed(self) -> int:
-        """How many leftovers of killed runs this pass removed."""
-        return self._leftovers_removed
-
-    @property
-    def retired(self) -> int:
-        """How many old releases this pass moved out of the way."""
-        return self._retired
-
-    @property
-    def not_removed(self) -> Mapping[Path, OSError]:
-        """What the file system refused to remove, and why: garbage, which a later pass tries again."""
-        return self._not_removed
+        self.retirement = Retirement(layout, threads=threads, clock=clock)
+        self.has_time = True
 
     @property
     def downloaded_objects(self) -> int:
@@ -135,9 +127,8 @@ class Publisher:
         """
         match step:
             case MakeDirectories():
-                self._build = _Build()
-                await self._in_thread(self._make_directory, self._tree(step.release_id))
-                self._build.directories = step.directories
+                is_ahead = await self._in_thread(self._begin, step)
+                self._build = _Build(directories=step.directories, is_ahead=is_ahead)
             case LinkFiles():
                 await self._link(step)
             case FetchFiles():
@@ -152,20 +143,40 @@ class Publisher:
                 await self._in_thread(self._switch, step)
             case Record():
                 await self._in_thread(write_superseded, self._layout, step.superseded)
+            case Retire() | Discard() | Prepare() | Sweep():
+                await self._tidy(step)
+
+    async def _tidy(self, step: Retire | Discard | Prepare | Sweep) -> None:
+        match step:
             case Retire():
-                await self._in_thread(self._retire, step.release_id)
+                self.retirement.retired += await self._in_thread(self.retirement.retire, step.release_id)
             case Discard():
-                await self._in_thread(self._discard, step.leftover)
+                await self._in_thread(self.retirement.discard, step.leftover)
+            case Prepare():
+                await self._prepare(step.live)
+            case Sweep():
+                self.has_time = await self.retirement.sweep(self._is_enough)
 
     async def abandon(self, release_id: str) -> None:
-        """Remove what was built of a release that did not become live. Idempotent."""
-        await self._in_thread(self._abandon, release_id)
+        """Get what was built of a release that did not become live out of the way. Idempotent."""
+        await self._in_thread(self.retirement.abandon, self._tree(release_id))
+        await self._in_thread(self.retirement.retire, release_id)
 
     async def _in_thread(self, act: Callable[..., T], *arguments: object) -> T:
         return await in_thread(self._threads, act, *arguments)
 
     def _tree(self, release_id: str) -> Path:
         return self._layout.building / release_id
+
+    def _begin(self, step: MakeDirectories) -> bool:
+        """Take the links made ahead for this tree, where there are any; return whether."""
+        tree = self._tree(step.release_id)
+        if step.ahead is not None:
+            with contextlib.suppress(FileNotFoundError):
+                (self._layout.ahead / step.ahead).rename(tree)
+                return True
+        self._make_directory(tree)
+        return False
 
     def _make_directory(self, path: Path) -> None:
         path.mkdir()
@@ -174,12 +185,39 @@ class Publisher:
 
     async def _link(self, step: LinkFiles) -> None:
         old, new = self._layout.release(step.predecessor), self._tree(step.release_id)
-        shared = await share(self._threads, old, new, step.files, self._directories(new))
+        if self._build.is_ahead:
+            directories, self._build.directories = self._build.directories, ()
+            alignment = Alignment(live=old, tree=new, make=self._make_directory)
+            shared = await align(self._threads, alignment, step.files, directories)
+        else:
+            shared = await share(self._threads, old, new, step.files, self._directories(new))
         for file in step.files:
             if shared[file.path]:
                 self._build.linked[file.path] = file
             else:
                 self._build.unlinkable.append(_as_object(file))
+
+    async def _prepare(self, live: str) -> None:
+        """Make the links; what fails here fails nobody: the next release makes its own."""
+        tree = self._layout.ahead / live
+        with self.retirement.garbage(tree):
+            await self._in_thread(self._abandon_other_links, live)
+            manifest = await self._in_thread(read_manifest, self._layout, live)
+            if not await self._in_thread(tree.is_dir):
+                await self._in_thread(self._make_directory, tree)
+            alignment = Alignment(
+                live=self._layout.release(live),
+                tree=tree,
+                make=self._make_directory,
+                is_enough=self._is_enough,
+            )
+            await align(self._threads, alignment, manifest.files, manifest.directories)
+
+    def _abandon_other_links(self, live: str) -> None:
+        """Another process may have made some for the release before, by other settings."""
+        for path in self._layout.ahead.iterdir():
+            if path.name != live:
+                self.retirement.abandon(path)
 
     def _directories(self, tree: Path) -> Directories:
         """Return those that are still to be made: the first step that puts files into them makes them."""
@@ -268,58 +306,6 @@ class Publisher:
         self._fence.refuse_when_lost()
         self._layout.point_current_at(step.release_id)
 
-    def _retire(self, release_id: str) -> None:
-        """Out of sight by one rename; deleting takes a round trip per file on EFS.
-
-        A reader that placed its lease after the plan was made gets its release back (docs/adr/0020).
-        """
-        if self._layout.live() == release_id or self._is_leased(release_id):
-            return
-        trash = self._layout.trash / f"{release_id}-{secrets.token_hex(4)}"
-        with self._garbage(self._layout.release(release_id)):
-            with contextlib.suppress(FileNotFoundError):
-                self._layout.release(release_id).rename(trash)
-            if self._is_leased(release_id):
-                trash.rename(self._layout.release(release_id))
-                return
-            self._layout.manifest(release_id).unlink(missing_ok=True)
-            self._retired += 1
-        with self._garbage(trash):
-            remove(trash)
-
-    def _is_leased(self, release_id: str) -> bool:
-        return bool(read_leases(self._layout, release_id, now=self._clock.now()))
-
-    def _discard(self, leftover: Leftover) -> None:
-        places = {
-            Place.BUILDING: self._layout.building,
-            Place.TRASH: self._layout.trash,
-            Place.RELEASES: self._layout.releases,
-            Place.OWN: self._layout.own,
-        }
-        path = places[leftover.place] / leftover.name
-        with self._garbage(path):
-            remove(path)
-            self._leftovers_removed += 1
-
-    def _abandon(self, release_id: str) -> None:
-        tree = self._tree(release_id)
-        with self._garbage(tree):
-            remove(tree)
-        self._retire(release_id)
-        self._retired = 0
-
-    @contextlib.contextmanager
-    def _garbage(self, path: Path) -> Iterator[None]:
-        """Note what cannot be removed, and go on: garbage never stands between S3 and the readers.
-
-        A reader of another user with a writable mount leaves byte code that this process may not delete.
-        """
-        try:
-            yield
-        except OSError as err:
-            self._not_removed[path] = err
-
 
 def _as_object(file: ReleasedFile) -> SourceObject:
     return SourceObject(
@@ -329,11 +315,3 @@ def _as_object(file: ReleasedFile) -> SourceObject:
         etag=file.etag,
         last_modified=file.last_modified,
     )
-
-
-def remove(path: Path) -> None:
-    """Remove a tree, a file or a symlink, never what a symlink points to. Idempotent."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

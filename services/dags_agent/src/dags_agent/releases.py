@@ -17,7 +17,7 @@ from dags_agent.order import Order, Published
 from dags_agent.plan import Delta, Policy, Target, compare, make_plan, resolve
 from dags_agent.publish import Publisher
 from dags_agent.settings import DagsAgentSettings
-from dags_agent.steps import Discard, MakeDirectories, Retire, Step, Switch
+from dags_agent.steps import Chore, MakeDirectories, Prepare, Retire, Step, Sweep, Switch
 from dags_agent.threads import in_thread
 from dags_agent.verify import Drift, Verifier
 from sidecar.app import Runtime
@@ -34,6 +34,7 @@ class ReleaseMode:
         *,
         threads: Executor,
         fetcher: Callable[[], Fetcher],
+        is_enough: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._runtime = runtime
@@ -43,6 +44,11 @@ class ReleaseMode:
         self._layout = Layout(settings.target)
         self._trusted: str | None = None
         self._observed: Target | None = None
+        self._ahead: str | None = None
+        self._chores: tuple[Chore, ...] = ()
+        self._publisher_of_chores: Publisher | None = None
+        self._has_trash = False
+        self._is_enough = is_enough
         self._verifier = verifier_of(settings, runtime)
 
     def prepare(self) -> None:
@@ -89,18 +95,22 @@ class ReleaseMode:
         listing = resolve(order.listing, target)
         self._events.skipped(listing.skipped)
         steps = make_plan(listing, target, order.policy, now=self._runtime.clock.now(), deploy=order.deploy)
+        self._chores = tuple(step for step in steps if isinstance(step, Chore))
+        steps = tuple(step for step in steps if not isinstance(step, Chore))
         publisher = self._publisher(order)
+        self._publisher_of_chores = publisher
         try:
             await self._execute(steps, publisher)
-        finally:
-            self._events.not_removed(publisher.not_removed)
-        self._events.swept(publisher.leftovers_removed)
-        self._events.retired(publisher.retired)
+        except BaseException:
+            self._chores = (Sweep(),)  # what was being built, too; the disk may be full because of it
+            raise
+        retired = publisher.retirement.retired
+        self._events.retired(retired)
         if any(isinstance(step, Retire) for step in steps):
             await in_thread(self._threads, lambda: sweep_leases(self._layout, now=self._runtime.clock.now()))
         switch = next((step for step in steps if isinstance(step, Switch)), None)
         kept = {*target.releases, *([switch.release_id] if switch else [])}
-        self._events.kept(len(kept) - publisher.retired, leased=len(target.leased))
+        self._events.kept(len(kept) - retired, leased=len(target.leased))
         self._trusted = switch.release_id if switch else target.live
         if switch is None:
             return Published(release_id=target.live)
@@ -124,25 +134,38 @@ class ReleaseMode:
 
     def _observe(self) -> Target:
         target = observe(self._layout, trusted=self._trusted)
-        return replace(target, leased=leased_releases(self._layout, now=self._runtime.clock.now()))
+        leased = leased_releases(self._layout, now=self._runtime.clock.now())
+        return replace(target, leased=leased, ahead=self._ahead)
+
+    @property
+    def has_chores(self) -> bool:
+        """Whether the trash was left because it was enough."""
+        return self._has_trash
+
+    async def do_chores(self) -> None:
+        """Make the next release's links and empty the trash (see :class:`dags_agent.order.Mode`)."""
+        publisher, self._publisher_of_chores = self._publisher_of_chores, None
+        if publisher is None:
+            return
+        try:
+            for step in self._chores:
+                await publisher.apply(step)
+                if isinstance(step, Prepare):
+                    self._ahead = step.live
+        finally:
+            self._events.not_removed(publisher.retirement.not_removed)
+            self._events.swept(publisher.retirement.leftovers_removed)
+            self._has_trash = not publisher.has_time
 
     async def _execute(self, steps: tuple[Step, ...], publisher: Publisher) -> None:
         built = next((step.release_id for step in steps if isinstance(step, MakeDirectories)), None)
         try:
             for step in steps:
                 await publisher.apply(step)
-        except BaseException as err:
+        except BaseException:
             if built:
                 await publisher.abandon(built)
-            if isinstance(err, OSError):
-                await self._discard(steps, publisher)
             raise
-
-    async def _discard(self, steps: tuple[Step, ...], publisher: Publisher) -> None:
-        """Free what garbage holds, which a plan leaves to the end: the disk may be full because of it."""
-        for step in steps:
-            if isinstance(step, Discard):
-                await publisher.apply(step)
 
     def _publisher(self, order: Order) -> Publisher:
         return Publisher(
@@ -154,6 +177,7 @@ class ReleaseMode:
             owner=order.owner,
             fence=order.fence,
             gate_timeout_seconds=self._settings.validate_timeout_seconds,
+            is_enough=self._is_enough,
         )
 
 

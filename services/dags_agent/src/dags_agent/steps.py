@@ -16,6 +16,7 @@ class Place(StrEnum):
 
     BUILDING = "building"  # a half-built release
     TRASH = "trash"  # a retired release, half deleted
+    AHEAD = "ahead"  # links for the release after one that is not live any more
     RELEASES = "releases"  # the manifest of a release that is not there, or half of one
     OWN = "own"  # a symlink that was to become `current`, or half of a state file
 
@@ -30,17 +31,23 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discard:
-    """Remove a leftover, if that can be done now. Repeatable."""
+    """Get a leftover out of the way: a tree into the trash, a file for good. Repeatable."""
 
     leftover: Leftover
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MakeDirectories:
-    """Begin to build ``release_id``, out of the readers' sight; ``directories`` outermost first."""
+    """Begin to build ``release_id``, out of the readers' sight.
+
+    Attributes:
+        directories: outermost first.
+        ahead: of which release there is a tree of links to begin with; None begins with nothing.
+    """
 
     release_id: str
     directories: tuple[str, ...]
+    ahead: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +103,34 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retire:
-    """Move a release out of the way, then delete what can be deleted of it. Never the live one."""
+    """Move a release into the trash. Never the live one."""
 
     release_id: str
 
 
-Step = Discard | MakeDirectories | LinkFiles | FetchFiles | CompileFiles | Seal | Switch | Record | Retire
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepare:
+    """Make the links of the release that will follow ``live``, as far as there is time. Repeatable."""
+
+    live: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """Empty the trash, as far as there is time and the file system lets us. Repeatable."""
+
+
+# What readers wait for, and what can wait for them: a plan ends with its chores.
+Chore = Prepare | Sweep
+Step = (
+    Discard
+    | MakeDirectories
+    | LinkFiles
+    | FetchFiles
+    | CompileFiles
+    | Seal
+    | Switch
+    | Record
+    | Retire
+    | Chore
+)

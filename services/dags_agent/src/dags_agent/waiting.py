@@ -70,7 +70,7 @@ def _etags(settings: DeploySettings, release_id: str) -> set[str]:
     in_place = settings.publish == "in_place"
     path = layout.own / "manifest.json" if in_place else layout.manifest(release_id)
     try:
-        return {file.etag.strip('"') for file in Manifest.from_json(path.read_bytes()).files}
+        return {file.etag.strip('"') for file in Manifest.read(path).files}
     except (OSError, ManifestUnreadable):
         return set()
 

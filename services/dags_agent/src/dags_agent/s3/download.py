@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from dags_agent.checksums import ByPart, Checksum, Whole, offered
+from dags_agent.errors import SourceChanged
 from dags_agent.listing import SourceObject
 from sidecar.errors import Transient
 
@@ -38,14 +39,14 @@ class Get(Protocol):
 @asynccontextmanager
 async def receive(get: Get, item: SourceObject) -> AsyncIterator[ObjectDownload]:
     """Open ``item``; raises as :meth:`dags_agent.source.Source.open`."""
-    body = await get(item)
+    body = await _get_listed(get, item)
     try:
         offer = offered(body.headers)
         if offer.parts is None:
             download = ObjectDownload(get, item, body, Whole(offer.digests))
         else:
             body.close()
-            body = await get(item, part=1)
+            body = await _get_listed(get, item, part=1)
             download = _by_part(get, item, body, ByPart(offer.md5_of_md5s))
     except BaseException:
         body.close()
@@ -113,9 +114,25 @@ class ObjectDownload:
 
     async def _open(self, *, part: int | None = None, first_byte: int = 0) -> None:
         self._body.close()
-        self._body = await self._get(self._item, part=part, first_byte=first_byte)
+        self._body = await _get_listed(self._get, self._item, part=part, first_byte=first_byte)
         if self._parts is not None:
             _announce(self._parts, self._body)
+
+
+async def _get_listed(
+    get: Get, item: SourceObject, *, part: int | None = None, first_byte: int = 0
+) -> Body:
+    """Ask, and believe the answer's own ETag only: some S3-like servers take no notice of If-Match."""
+    body = await get(item, part=part, first_byte=first_byte)
+    etag = body.headers.get("etag", "")
+    if etag.strip('"') != item.etag.strip('"'):
+        body.close()
+        raise SourceChanged(
+            f"Key {item.key!r} changed while it was being read",
+            why=f"its ETag is {etag or 'not told'}, {item.etag} was listed",
+            remedy="It is listed again",
+        )
+    return body
 
 
 def _by_part(get: Get, item: SourceObject, body: Body, parts: ByPart) -> ObjectDownload:
