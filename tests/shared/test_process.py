@@ -164,6 +164,18 @@ def test_work_that_does_not_end_is_cancelled_at_the_stop_timeout_and_counts_as_f
         running.end()
 
 
+def test_a_thread_that_hangs_after_the_work_has_ended_is_left_behind(tmp_path: Path) -> None:
+    running = Running(
+        tmp_path / "out", TOY_TARGET="hung mount", TOY_HTTP_PORT="0", TOY_STOP_TIMEOUT_SECONDS="0.2"
+    )
+    try:
+        running.says("hangs")
+
+        assert running.process.wait(10) == 1
+    finally:
+        running.end()
+
+
 def test_a_blocked_thread_does_not_hold_up_the_end(tmp_path: Path) -> None:
     running = Running(
         tmp_path / "out", TOY_TARGET="blocked", TOY_HTTP_PORT="0", TOY_STOP_TIMEOUT_SECONDS="0.2"

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from datetime import time
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import BaseModel, Field
+from pydantic_settings import SettingsConfigDict
 
 from sidecar.errors import ConfigError
+from sidecar.settings import FromJson, SidecarSettings
 
 from .toy import ToySettings
 
@@ -107,6 +112,25 @@ def test_a_missing_file_is_one_clear_problem(tmp_path: Path) -> None:
     (line,) = problems({"TOY_CONFIG_FILE": str(tmp_path / "absent.toml"), "TOY_TARGET": "x"})
 
     assert "cannot be read" in line
+
+
+class Hours(BaseModel):
+    opens: time = Field(alias="from")
+
+
+class DeepSettings(SidecarSettings):
+    model_config = SettingsConfigDict(env_prefix="DEEP_")
+
+    hours: Annotated[tuple[Hours, ...], FromJson] = Field(default=(), description="Models of times")
+    names: Annotated[dict[str, str], FromJson] = Field(default={}, description="An object")
+
+
+def test_models_and_objects_are_shown_as_they_are_written() -> None:
+    given = {"DEEP_HOURS": '[{"from": "08:00:00"}]', "DEEP_NAMES": '{"a": "b"}'}
+
+    shown = dict(DeepSettings.load(given).effective())
+
+    assert {name: shown[name] for name in given} == given
 
 
 def test_a_secret_is_never_shown() -> None:

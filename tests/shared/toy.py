@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
@@ -36,11 +37,19 @@ class Toy:
         if self.settings.target == "blocked":
             self.runtime.telemetry.log.info("blocked")
             await asyncio.to_thread(threading.Event().wait, 3600)
+        if self.settings.target == "hung mount":
+            self._hang()
+            return 0
         if self.settings.target == "deaf":
             await self.runtime.clock.wait(3600, type(self.runtime.stop)().event)
         pace = Pace(period_seconds=self.settings.interval_seconds, deadline_seconds=5)
         await self.runtime.every(pace, self._tick)
         return 0
+
+    def _hang(self) -> None:
+        """Leave a thread of an executor of our own behind, as a look at a mount that does not answer does."""
+        ThreadPoolExecutor(1).submit(threading.Event().wait, 3600)
+        self.runtime.telemetry.log.info("hangs")
 
     async def once(self) -> int:
         await self._tick()

@@ -55,7 +55,10 @@ def build_runtime(
 def run(
     sidecar: Sidecar[Any], settings: SidecarSettings, runtime: Runtime, verb: Literal["run", "once"]
 ) -> int:
-    """Run the program to its end and translate how it ended into an exit code."""
+    """Run the program to its end and translate how it ended into an exit code.
+
+    The caller ends the process: a thread that still hangs then, on a mount for example, is left behind.
+    """
     last_resort = _LastResort(runtime, settings.stop_timeout_seconds + _GRACE_SECONDS)
     try:
         code = asyncio.run(_supervise(sidecar, settings, runtime, verb, last_resort))
@@ -63,7 +66,7 @@ def run(
         known = explain(err)
         runtime.telemetry.fatal(known or err)
         code = known.exit_code if known else EXIT_CRASH
-    last_resort.disarm()
+    last_resort.arm()  # the interpreter joins every thread before it ends, however long they take
     if settings.metrics_emf:
         _write_emf(runtime)
     runtime.telemetry.stopped(code)
@@ -71,10 +74,7 @@ def run(
 
 
 class _LastResort:
-    """Ends the process when it has not ended by itself: a blocked thread cannot be cancelled, only left.
-
-    ``asyncio.run`` joins the threads of ``to_thread`` before it returns, however long they take.
-    """
+    """Ends the process when it has not ended by itself: a blocked thread cannot be cancelled, only left."""
 
     def __init__(self, runtime: Runtime, seconds: float) -> None:
         self._runtime = runtime
@@ -82,10 +82,8 @@ class _LastResort:
         self._timer.daemon = True
 
     def arm(self) -> None:
-        self._timer.start()
-
-    def disarm(self) -> None:
-        self._timer.cancel()
+        if not self._timer.is_alive():
+            self._timer.start()
 
     def _end(self) -> None:
         self._runtime.telemetry.stopped(EXIT_CRASH)

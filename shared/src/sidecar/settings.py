@@ -220,8 +220,8 @@ def _display(value: object, field: FieldInfo) -> str:
         return ""
     if _is_secret(field) or isinstance(value, SecretStr):
         return MASK
-    if isinstance(value, (list, tuple)):
-        return json.dumps([item.model_dump() if hasattr(item, "model_dump") else item for item in value])
+    if isinstance(value, (list, tuple, dict)):
+        return json.dumps(value, default=lambda item: item.model_dump(mode="json", by_alias=True))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
