@@ -33,7 +33,7 @@ class LocalAirflow:
     def __init__(self, home: Path, database: str, settings: Mapping[str, str], stack: ExitStack) -> None:
         self.home = home
         self.database = database
-        self._stack = stack
+        self._components = stack.enter_context(ExitStack())
         self.notes = home / "notes"
         self.notes.touch()
         with socket.socket() as probe:
@@ -69,17 +69,25 @@ class LocalAirflow:
         migrated = self.command("db", "migrate")
         assert migrated.returncode == 0, migrated.stderr
         for component in ("api-server", "scheduler", "dag-processor", *more):
-            log = self._stack.enter_context((self.home / f"{component}.log").open("wb"))
+            log = self._components.enter_context((self.home / f"{component}.log").open("wb"))
             process = subprocess.Popen(
                 [AIRFLOW, component],
                 env=self.environment, stdout=log, stderr=log, start_new_session=True, cwd=self.home,
             )  # fmt: skip
-            self._stack.callback(_end, process)
+            self._components.callback(_end, process)
         wait_until(self._is_up, "the execution API", deadline_seconds=180)
 
+    def stop(self) -> None:
+        """End every component; what they wrote stays."""
+        self._components.close()
+
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.run(AIRFLOW, *arguments)
+
+    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a program with the environment of the components."""
         return subprocess.run(
-            [AIRFLOW, *arguments],
+            command,
             env=self.environment, check=False, capture_output=True, text=True, timeout=200, cwd=self.home,
         )  # fmt: skip
 
@@ -102,7 +110,7 @@ class LocalAirflow:
         wait_until(state, f"the end of {run_id}", deadline_seconds=240)
         return state()
 
-    def rows(self, statement: LiteralString, *values: str) -> list[tuple[Any, ...]]:
+    def rows(self, statement: LiteralString, *values: str | None) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database, autocommit=True) as connection:
             return connection.execute(statement, values).fetchall()
 
