@@ -231,6 +231,7 @@ class Apply:
         self._report.state_before = str(observation.database)
         self._report.from_revisions = tuple(sorted(observation.database.revisions))
         self._report.to_revisions = tuple(sorted(observation.database.heads))
+        self._report.position_before = observation.database.position
         self._report.planned = tuple(str(step) for step in steps)
 
     def _document(self) -> dict[str, Any]:

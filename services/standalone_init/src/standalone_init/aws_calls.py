@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from sidecar.aws import translate
-from sidecar.errors import ConfigError
+from sidecar.errors import ConfigError, Transient
 from standalone_init.errors import AwsRefused
 
 _REFUSED = ("AccessDenied", "UnauthorizedOperation", "NotAuthorized", "KMSKeyNotAccessible")
@@ -37,6 +38,8 @@ def asking(doing: str) -> Iterator[None]:
         raise error from err
     except BotoCoreError as err:
         raise translate(err, doing) from err
+    except ResponseParserError as err:  # the SDK's own errors have another ancestor than this one
+        raise Transient(doing, why="what answered is not AWS, or AWS is unwell", remedy="Run again") from err
 
 
 def code_of(err: ClientError) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sidecar.app import Command, Runtime
 from sidecar.errors import EXIT_OK, ConfigError
-from standalone_init import preview, record, secrets_command, verify
+from standalone_init import preview, record, secrets_command, verify, way_back_commands
 from standalone_init.apply import objects_alone
 from standalone_init.errors import NOT_VERIFIED, TRY_AGAIN
 from standalone_init.plan import SyncObjects, plan
@@ -39,6 +39,7 @@ def commands() -> Sequence[Command[StandaloneInitSettings]]:
             add_arguments=_sync_arguments,
         ),
         secrets_command.command(),
+        *way_back_commands.commands(),
         Command(name="verify", meaning="read whether everything is as wanted; change nothing", act=_verify),
         Command(name="gate", meaning="may this image start? 0 yes, 75 not yet, 65-67 never so", act=_gate),
         Command(

@@ -10,6 +10,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from sidecar.secrets import mask
+from standalone_init.rollback import Run
 
 _CREATE: LiteralString = """
     CREATE SCHEMA IF NOT EXISTS airflow_ecs;
@@ -49,6 +50,7 @@ _NAMES = (
     *("id", "started", "finished", "phase", "state_before", "from_revision", "to_revision"),
     *("airflow_version", "host", "outcome", "report"),
 )
+_RUNS_SEARCHED = 1000
 _EXISTS: LiteralString = "SELECT to_regclass('airflow_ecs.init_run') IS NOT NULL"
 
 
@@ -102,6 +104,21 @@ class Record:
         """Note why it ended; does nothing when the connection is gone (the next run marks the row)."""
         if not self._connection.broken:
             self._connection.execute(_FINISH, [mask(f"failed: {error}"), Jsonb(report), self._id])
+
+
+def upgrades(connection: psycopg.Connection[Any]) -> Sequence[Run]:
+    """Return the runs that reached their goal from another revision, newest first; none without a record."""
+    return tuple(
+        Run(
+            airflow_version=run["airflow_version"],
+            started=run["started"],
+            from_revision=run["from_revision"],
+            to_revision=run["to_revision"],
+            position_before=(run["report"] or {}).get("position_before", ""),
+        )
+        for run in latest(connection, _RUNS_SEARCHED)
+        if run["outcome"] == "done" and run["from_revision"] != run["to_revision"]
+    )
 
 
 def latest(connection: psycopg.Connection[Any], count: int) -> Sequence[dict[str, Any]]:

@@ -32,6 +32,7 @@ class Report:
     state_before: str = ""
     from_revisions: tuple[str, ...] = ()
     to_revisions: tuple[str, ...] = ()
+    position_before: str = ""
     planned: tuple[str, ...] = ()
     snapshot: str = ""
     writers: tuple[Memory, ...] = ()
@@ -50,6 +51,7 @@ class Report:
             "state_before": self.state_before,
             "from_revisions": list(self.from_revisions),
             "to_revisions": list(self.to_revisions),
+            "position_before": self.position_before,
             "planned": list(self.planned),
             "snapshot": self.snapshot or None,
             "writers": [

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from sidecar.aws import Aws
+from sidecar.errors import SidecarError
 from standalone_init.aws_calls import asking, code_of
 from standalone_init.errors import SnapshotImpossible, TryAgain
 from standalone_init.snapshots.model import Kind, Source
@@ -188,9 +189,10 @@ QUOTA_REMEDY = (
 
 def _quota(client: RDSClient, kind: Kind) -> Quota | None:
     try:
-        answer = client.describe_account_attributes()
-    except (ClientError, BotoCoreError):
-        return None  # unknown, not reached: the call itself will tell
+        with asking("Cannot see the quota of snapshots"):
+            answer = client.describe_account_attributes()
+    except SidecarError:
+        return None  # unknown is not reached: the request itself will tell
     for quota in answer["AccountQuotas"]:
         if quota.get("AccountQuotaName") == _QUOTA_NAMES[kind] and "Max" in quota:
             return Quota(used=quota.get("Used", 0), allowed=quota["Max"])
