@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from dags_agent.layout import Layout
-from dags_agent.leases import leased_releases, read_leases
+from dags_agent.leases import leased_releases, read_leases, sweep_leases
 
 from .fakes import Agent, FakeSource, an_agent
 
@@ -106,3 +106,52 @@ async def test_half_a_lease_is_none_yet(agent: Agent) -> None:
     path = place(agent, first, hours=1)
     path.rename(path.with_name(".tmp-worker-1"))
     assert not read_leases(Layout(agent.target), first, now=agent.clock.now())
+
+
+def from_the_future(path: Path) -> None:
+    path.write_bytes(b"")
+    os.utime(path, (1 << 40, 1 << 40))
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        Path.mkdir,
+        os.mkfifo,
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.symlink_to("nowhere"),
+        lambda path: path.write_bytes(b"[" * 60_000),
+        lambda path: path.write_bytes(b" " * 70_000),
+        from_the_future,
+    ],
+    ids=["directory", "fifo", "endless", "dangling", "deep", "long", "future"],
+)
+async def test_a_lease_that_is_no_lease_stops_no_publish(
+    agent: Agent, plant: Callable[[Path], object]
+) -> None:
+    first = await publish_version(agent, 1)
+    path = Layout(agent.target).leases / first / "x.json"
+    path.parent.mkdir()
+    plant(path)
+    if not path.is_symlink() and path.stat().st_mtime < (1 << 40):
+        os.utime(path, (agent.clock.now().timestamp(),) * 2)
+    second = await publish_version(agent, 2)
+    assert agent.live() == second
+    assert first in on_disk(agent)  # for a day: somebody may have meant a lease
+
+
+async def test_leases_behind_a_link_are_neither_read_nor_swept(agent: Agent, tmp_path: Path) -> None:
+    first = await publish_version(agent, 1)
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "precious.json").write_text('{"expires_at": "2001-01-01T00:00:00+00:00"}')
+    os.utime(victim / "precious.json", (0, 0))
+    layout = Layout(agent.target)
+    for name in (first, "x"):
+        (layout.leases / name).symlink_to(victim)
+    await publish_version(agent, 2)
+    sweep_leases(layout, now=agent.clock.now())
+    layout.leases.rename(tmp_path / "leases")
+    layout.leases.symlink_to(tmp_path / "leases")
+    assert sweep_leases(layout, now=agent.clock.now()) == 0
+    assert (victim / "precious.json").exists()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from dags_agent.errors import SourceChanged
+from dags_agent.listing import SourceObject
+from dags_agent.s3.download import receive
 from dags_agent.s3.http import Broken
 from dags_agent.source import Download, S3ClientName
 from sidecar.aws import Aws
@@ -253,3 +257,63 @@ async def test_errors_keep_secrets_to_themselves(
 
 def test_a_broken_connection_is_a_connection_error() -> None:
     assert issubclass(Broken, ConnectionError)
+
+
+class Lying:
+    """A body that says which version it is of, whatever was asked for."""
+
+    def __init__(self, etag: str, pieces: list[bytes | Transient]) -> None:
+        self.headers = {"etag": etag, "content-length": "3", "content-range": "bytes 1-2/3"}
+        self._pieces = pieces
+        self.is_closed = False
+
+    async def read(self, _size_bytes: int) -> bytes:
+        piece = self._pieces.pop(0) if self._pieces else b""
+        if isinstance(piece, Transient):
+            raise piece
+        return piece
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+LISTED = SourceObject(
+    key="dags/a.py", path_begins=5, size_bytes=3, etag='"new"', last_modified=datetime(2026, 1, 1, tzinfo=UTC)
+)
+
+
+@pytest.mark.parametrize("etag", ['"old"', ""])
+async def test_a_server_that_takes_no_notice_of_if_match_is_found_out_by_its_own_etag(etag: str) -> None:
+    body = Lying(etag, [b"abc"])
+
+    async def get(*_: object, **__: object) -> Lying:
+        return body
+
+    with pytest.raises(SourceChanged, match="its ETag is"):
+        async with receive(get, LISTED) as download:
+            await download.read(3)
+    assert body.is_closed
+
+
+async def test_the_rest_of_another_version_is_never_joined_to_the_first() -> None:
+    bodies = [Lying('"new"', [b"a", Transient("cut off")]), Lying('"old"', [b"bc"])]
+
+    async def get(*_: object, **__: object) -> Lying:
+        return bodies.pop(0)
+
+    async with receive(get, LISTED) as download:
+        assert await download.read(3) == b"a"
+        with pytest.raises(SourceChanged):
+            await download.read(3)
+
+
+async def test_a_part_of_another_version_is_never_joined_to_the_others() -> None:
+    of_parts = '"0123456789abcdef0123456789abcdef-2"'
+    bodies = [Lying(of_parts, []), Lying('"old"', [b"abc"])]
+
+    async def get(*_: object, **__: object) -> Lying:
+        return bodies.pop(0)
+
+    with pytest.raises(SourceChanged):
+        async with receive(get, replace(LISTED, etag=of_parts)):
+            pass

@@ -12,9 +12,9 @@ import errno
 import json
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from dags_agent.layout import Layout
 from dags_agent.manifest import is_release_id
@@ -25,9 +25,11 @@ UNREADABLE_LASTS = timedelta(hours=24)
 
 _SUFFIX = ".json"
 _LEASE_BYTES_MAX = 64 << 10
+_SECOND_MAX = 1 << 32  # anybody may set a file's time, also to where no calendar reaches
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A FIFO must not be waited for, nor a link be followed to what never ends.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NONE_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 # The file system did not answer: nobody may conclude anything about a lease.
 _UNANSWERED = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT)
 
@@ -52,9 +54,8 @@ def read_leases(layout: Layout, release_id: str, *, now: datetime) -> tuple[Leas
     Raises:
         OSError: the file system did not answer; nobody may conclude that there is no lease.
     """
-    with _opened(layout, release_id) as directory:
-        leases = [_read(directory, name, release_id) for name in _files(directory)]
-    return tuple(lease for lease in leases if lease is not None and lease.until > now)
+    leases = (lease for _, _, lease in _leases(layout, release_id))
+    return tuple(lease for lease in leases if lease.until > now)
 
 
 def leased_releases(layout: Layout, *, now: datetime) -> frozenset[str]:
@@ -68,13 +69,11 @@ def sweep_leases(layout: Layout, *, now: datetime) -> int:
     """Remove stale leases and empty directories; return how many leases. What cannot be removed stays."""
     removed = 0
     for release_id in _releases(layout):
-        with _opened(layout, release_id) as directory:
-            for name in _files(directory):
-                lease = _read(directory, name, release_id)
-                if lease is not None and lease.until <= now:
-                    with contextlib.suppress(OSError):
-                        os.unlink(name, dir_fd=directory)
-                        removed += 1
+        for directory, name, lease in _leases(layout, release_id):
+            if lease.until <= now:
+                with contextlib.suppress(OSError):
+                    os.unlink(name, dir_fd=directory)
+                    removed += 1
         with contextlib.suppress(OSError):  # not empty, or made again by a reader
             (layout.leases / release_id).rmdir()
     return removed
@@ -87,7 +86,7 @@ def _read(directory: int, name: str, release_id: str) -> Lease | None:
         text = _text(directory, name) if stat.S_ISREG(status.st_mode) else b""
     except FileNotFoundError:
         return None
-    written = datetime.fromtimestamp(status.st_mtime, UTC)
+    written = datetime.fromtimestamp(min(status.st_mtime, _SECOND_MAX), UTC)
     try:
         expires = datetime.fromisoformat(json.loads(text)["expires_at"])
         until = min(expires.astimezone(UTC), written + LEASE_LASTS_AT_MOST)
@@ -113,32 +112,24 @@ def _text(directory: int, name: str) -> bytes:
     return text if len(text) <= _LEASE_BYTES_MAX else b""
 
 
-@contextlib.contextmanager
-def _opened(layout: Layout, release_id: str) -> Iterator[int | None]:
-    """Open the leases of a release through no link; None when there are none."""
+def _leases(layout: Layout, release_id: str) -> Iterator[tuple[int, str, Lease]]:
+    """Yield the leases on a release, each with its open directory and its name there; through no link."""
+    opened: list[int] = []
     try:
-        above = os.open(layout.leases, _DIRECTORY)
-    except (FileNotFoundError, NotADirectoryError):
-        yield None
-        return
-    try:
-        directory = _opened_below(above, release_id)
-        try:
-            yield directory
-        finally:
-            if directory is not None:
-                os.close(directory)
-    finally:
-        os.close(above)
-
-
-def _opened_below(above: int, name: str) -> int | None:
-    try:
-        return os.open(name, _DIRECTORY, dir_fd=above)
+        for path in (layout.leases, release_id):
+            opened.append(os.open(path, _DIRECTORY, dir_fd=opened[-1] if opened else None))
+        directory = opened[-1]
+        for name in sorted(os.listdir(directory)):  # noqa: PTH208 - of a descriptor
+            if name.endswith(_SUFFIX) and not name.startswith("."):
+                lease = _read(directory, name, release_id)
+                if lease is not None:
+                    yield directory, name, lease
     except OSError as err:
-        if err.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return None
-        raise
+        if err.errno not in _NONE_THERE:
+            raise
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 def _releases(layout: Layout) -> list[str]:
@@ -151,8 +142,3 @@ def _releases(layout: Layout) -> list[str]:
             )
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _files(directory: int | None) -> list[str]:
-    names = [] if directory is None else os.listdir(directory)  # noqa: PTH208 - of a descriptor
-    return sorted(name for name in names if name.endswith(_SUFFIX) and not name.startswith("."))

@@ -119,9 +119,7 @@ class ObjectDownload:
             _announce(self._parts, self._body)
 
 
-async def _get_listed(
-    get: Get, item: SourceObject, *, part: int | None = None, first_byte: int = 0
-) -> Body:
+async def _get_listed(get: Get, item: SourceObject, *, part: int | None = None, first_byte: int = 0) -> Body:
     """Ask, and believe the answer's own ETag only: some S3-like servers take no notice of If-Match."""
     body = await get(item, part=part, first_byte=first_byte)
     etag = body.headers.get("etag", "")
