@@ -62,9 +62,10 @@ def _one(dags: Sequence[Dag], seed: int, arguments: argparse.Namespace) -> dict[
     terms = Terms()
     workload = cron_workload(dags, seed=seed, days=arguments.days)
     limits = bounds(workload, terms)
-    if arguments.plot is not None:
-        arguments.plot.mkdir(parents=True, exist_ok=True)
-    experiment = Experiment(workload=workload, limits=limits, terms=terms, seed=seed, plots=arguments.plot)
+    plots = None if arguments.plot is None else arguments.plot / f"{arguments.half}_seed{seed}"
+    if plots is not None:
+        plots.mkdir(parents=True, exist_ok=True)
+    experiment = Experiment(workload=workload, limits=limits, terms=terms, seed=seed, plots=plots)
     policies: list[tuple[str, MakeController]] = [
         (policy.name, policy.controller)
         for policy in scaler_policies(terms, max_workers=1000)
@@ -75,7 +76,10 @@ def _one(dags: Sequence[Dag], seed: int, arguments: argparse.Namespace) -> dict[
         policies += baselines(
             fixed_count=math.ceil(2.0 * mean_workers), mean_task_seconds=_mean_task_seconds(workload)
         )
-    lines = list(play_all(experiment, policies, jobs=arguments.jobs))
+    lines = []
+    for line in play_all(experiment, policies, jobs=arguments.jobs):
+        lines.append(line)
+        sys.stderr.write(f"seed {seed}: {line['policy']} played ({len(lines)} of {len(policies)})\n")
     told = {"tasks_per_worker": terms.tasks_per_worker, "tick_seconds": terms.tick_seconds}
     return document(workload, limits, lines, seed=seed, terms=told)
 

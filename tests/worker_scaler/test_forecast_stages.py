@@ -16,7 +16,7 @@ from worker_scaler.outlook import Outlook
 from . import fakes
 from .fakes import NOON, fleet, host, sighting
 
-BOLD = Foresight()
+BOLD = Foresight(drain=timedelta(seconds=40))
 TICK = timedelta(seconds=10)
 AHEAD = timedelta(seconds=UNKNOWN_SECONDS) + TICK
 WIDE = Wave(task_id="wide", queue="heavy", after_seconds=30.0, tasks=300)

@@ -22,6 +22,9 @@ from worker_scaler.policies.schedule import Hours, SchedulePolicy, parse_days
 DEFAULT_AGENT_PORT = 9465
 """docs/adr/0004"""
 
+DEFAULT_WINDOW = timedelta(seconds=60)
+"""Without agents nobody can be cordoned and taken back: the demand has to have been lower for a while."""
+
 
 def _is_time_zone(name: str) -> str:
     try:
@@ -99,8 +102,8 @@ class ForesightSettings(BaseModel):
     later_stages: bool = True
     lead_quantile: float = Field(default=0.5, gt=0, lt=1)
     order: bool = True
-    drain_seconds: float = Field(default=40.0, ge=0)
-    prescale_drain_seconds: float = Field(default=10.0, ge=0)
+    drain_seconds: float = Field(default=75.0, ge=0)
+    prescale_drain_seconds: float = Field(default=75.0, ge=0)
 
     def foresight(self) -> Foresight:
         """Return it as a value."""
@@ -127,11 +130,11 @@ class FleetSettings(BaseModel):
     tasks_per_worker: int = Field(default=16, gt=0)
     min_workers: int = Field(default=0, ge=0)
     max_workers: int = Field(ge=0)
-    scale_in_window_seconds: float = Field(default=60.0, ge=0)
+    scale_in_window_seconds: float | None = Field(default=None, ge=0)
     sqs_queue_urls: dict[str, str] = Field(default_factory=dict)
     agent_port: int | None = Field(default=None, ge=1, le=65535)
     pack: bool = True
-    pack_headroom_tasks: int = Field(default=16, ge=0)
+    pack_headroom_tasks: int = Field(default=0, ge=0)
     foresee: ForesightSettings | None = ForesightSettings()
     max_step_out: int | None = Field(default=None, gt=0)
     max_step_in: int | None = Field(default=None, gt=0)
@@ -171,6 +174,13 @@ class FleetSettings(BaseModel):
         if self.policy == "floor" and self.min_workers == 0:
             raise ValueError("min_workers: policy 'floor' needs a floor of at least 1")
         return self
+
+    @property
+    def scale_in_window(self) -> timedelta:
+        """How long a lower demand must have lasted; by default not at all where agents prove idleness."""
+        if self.scale_in_window_seconds is not None:
+            return timedelta(seconds=self.scale_in_window_seconds)
+        return timedelta(0) if self.agent_port else DEFAULT_WINDOW
 
     @property
     def packing(self) -> Packing | None:

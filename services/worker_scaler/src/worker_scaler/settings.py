@@ -29,10 +29,11 @@ class WorkerScalerSettings(SourceSettings):
         description=(
             "JSON list of the services to steer: `name`, `cluster`, `service`, `policy` (`queue`, `floor` or "
             "`schedule`), `queues`, `tasks_per_worker` (16), `min_workers` (0), `max_workers`, "
-            "`scale_in_window_seconds` (60), `sqs_queue_urls` (queue to URL), `agent_port` (none; 9465 with "
-            "worker agents), `pack` (true), `pack_headroom_tasks` (16), `max_step_out`, "
-            "`max_step_in`, `foresee` (what is predicted from history: `prescale`, `lead_quantile`, `order`, "
-            "`drain_seconds`, `prescale_drain_seconds`; null predicts nothing), "
+            "`scale_in_window_seconds` (60; 0 with agents), `sqs_queue_urls` (queue to URL), "
+            "`agent_port` (none; 9465 with worker agents), `pack` (true), `pack_headroom_tasks` (0), "
+            "`max_step_out`, `max_step_in`, `foresee` (what is predicted from history: `prescale`, "
+            "`later_stages`, `lead_quantile`, `order`, `drain_seconds`, `prescale_drain_seconds`; null "
+            "predicts nothing), "
             "`start_timeout_seconds` (600), `freezes` (list of `cron`, `time_zone`, "
             "`minutes`, `what`: `scale_in` or `all`), `hours` (list of `days`, `from`, `to`, `time_zone`, "
             "`workers`, `holidays`, `closed_on`; policy `schedule`)"
@@ -100,7 +101,7 @@ class WorkerScalerSettings(SourceSettings):
             tasks_per_worker=given.tasks_per_worker,
             min_workers=given.min_workers,
             max_workers=given.max_workers,
-            scale_in_window=timedelta(seconds=given.scale_in_window_seconds),
+            scale_in_window=given.scale_in_window,
             agent_port=given.agent_port,
             packing=given.packing,
             foresight=given.foresee.foresight() if given.foresee is not None else None,

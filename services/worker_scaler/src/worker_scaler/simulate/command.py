@@ -99,8 +99,9 @@ def simulate(arguments: argparse.Namespace) -> int:
         strict=True,
     ):
         lines.append({**line, "meaning": policy.meaning})
-        if not arguments.json:
-            sys.stderr.write(f"{policy.name}: {line['worker_hours_over_clairvoyant']} x clairvoyant\n")
+        told = f"{policy.name}: {line['worker_hours_over_clairvoyant']} x clairvoyant"
+        sys.stderr.write(f"{told}, p95 {line['wait_p95_seconds']:.0f} s ({len(lines)} of {len(policies)})\n")
+        sys.stderr.flush()
     found = document(workload, experiment.limits, lines, seed=arguments.seed, terms=_told(terms))
     sys.stdout.write(f"{json.dumps(found, indent=1) if arguments.json else table(found)}\n")
     return EXIT_OK

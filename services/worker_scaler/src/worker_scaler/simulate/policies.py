@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from worker_scaler.fleet_settings import DEFAULT_WINDOW
 from worker_scaler.simulate.scaler import ScalerController
 from worker_scaler.simulate.shipped import shipped_fleet
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from worker_scaler.simulate.world import Terms
 
 PROTECTION_ONLY_WINDOW = timedelta(seconds=120)
+PROMPT_DRAIN = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,7 @@ def scaler_policies(terms: Terms, *, max_workers: int) -> tuple[Policy, ...]:
     foresight = fleet.foresight
     if foresight is None or fleet.agent_port is None:
         raise AssertionError("what ships has agents and foresight")
-    without_agents = replace(fleet, agent_port=None, packing=None)
+    without_agents = replace(fleet, agent_port=None, packing=None, scale_in_window=DEFAULT_WINDOW)
     protection_only = replace(without_agents, foresight=None, scale_in_window=PROTECTION_ONLY_WINDOW)
     return (
         _of("default", "what ships, with the agent in the workers", fleet),
@@ -55,13 +57,18 @@ def scaler_policies(terms: Terms, *, max_workers: int) -> tuple[Policy, ...]:
         _of("no_packing", "surplus workers are cordoned only to be released", replace(fleet, packing=None)),
         _of(
             "prescale_early",
-            "known cron runs are waited for with slow starts in mind (p90)",
-            replace(fleet, foresight=replace(foresight, lead_quantile=0.9)),
+            "hardly anybody waits: workers are ordered with slow starts in mind (p90), nearly a slot a task",
+            replace(fleet, foresight=replace(foresight, lead_quantile=0.9, prescale_drain=PROMPT_DRAIN)),
         ),
         _of(
             "no_prescaling",
             "known cron runs are not waited for",
             replace(fleet, foresight=replace(foresight, prescale=False)),
+        ),
+        _of(
+            "no_later_stages",
+            "only the first stage of known cron runs is waited for",
+            replace(fleet, foresight=replace(foresight, later_stages=False)),
         ),
         _of(
             "no_drain",
