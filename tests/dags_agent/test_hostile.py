@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from datetime import timedelta
@@ -170,3 +171,52 @@ async def test_the_same_bytes_uploaded_again_are_no_release(agent: Agent) -> Non
     agent.source.list = uploaded_again  # type: ignore[method-assign]  # by a deploy that changed nothing
     await agent.cycle.sync()
     assert agent.metric("releases_published_total") == 1
+
+
+@pytest.mark.parametrize(
+    ("publish", "name"),
+    [
+        *(("release", name) for name in ("", "building", "trash", "leases", "writer", "ahead")),
+        *(("in_place", name) for name in ("", "building", "trash")),
+    ],
+)
+async def test_an_own_directory_that_is_a_planted_link_is_refused_and_nothing_behind_it_is_touched(
+    tmp_path: Path, publish: str, name: str
+) -> None:
+    victim, kept = tmp_path / "victim", tmp_path / "kept"
+    (victim / "tree").mkdir(parents=True)
+    (victim / "tree/precious.json").write_text("{}")
+    source = FakeSource()
+    source.set(GOOD)
+    settings: dict[str, Any] = {"publish": publish, "keep_releases": 1, "keep_hours": 0}
+    with an_agent(tmp_path / "efs", source, **settings) as agent:
+        await agent.cycle.sync()
+    planted = tmp_path / "efs/.dags-agent" / name
+    planted.rename(kept)
+    planted.symlink_to(victim, target_is_directory=True)
+    source.set(GOOD | {"new.sql": b"select 3"})
+    with an_agent(tmp_path / "efs", source, **settings) as agent:
+        with pytest.raises(ConfigError, match="a symlink is in its place"):
+            await agent.cycle.sync()
+        assert "new.sql" not in published(agent)
+    assert names(victim) == {"tree"}
+    assert (victim / "tree/precious.json").exists()
+
+
+async def test_links_made_ahead_that_are_a_planted_link_are_never_aligned_through(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "precious.py").write_text("x = 1")
+    source = FakeSource()
+    source.set(GOOD)
+    with an_agent(tmp_path / "efs", source, wake=asyncio.Event()) as agent:
+        for content in (b"select 3", b"select 4"):
+            await agent.cycle.sync()
+            ahead = tmp_path / "efs/.dags-agent/ahead" / agent.live()
+            ahead.rename(tmp_path / f"kept-{content.decode()}")
+            ahead.symlink_to(victim, target_is_directory=True)
+            source.set(GOOD | {"new.sql": content})
+        await agent.cycle.sync()
+        assert published(agent) == GOOD | {"new.sql": b"select 4"}
+    assert (victim / "precious.py").read_text() == "x = 1"
+    assert names(victim) == {"precious.py"}

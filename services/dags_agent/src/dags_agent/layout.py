@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import secrets
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +85,7 @@ class Layout:
         """Make the directories. Idempotent; writes nothing when they are there.
 
         Raises:
-            ConfigError: the target is not there.
+            ConfigError: the target is not there, or one of our directories is a symlink.
             OSError: it cannot be written.
         """
         try:
@@ -92,12 +93,22 @@ class Layout:
             trees = (self.releases, self.ahead) if with_releases else ()
             for directory in (self.own, *trees, self.building, self.trash, self.leases, self.writer):
                 directory.mkdir(exist_ok=True)
+                self._refuse_planted(directory)
         except (FileNotFoundError, NotADirectoryError, FileExistsError) as err:
             raise ConfigError(
                 f"Cannot prepare DAGS_AGENT_TARGET {str(self.target)!r}",
                 why=err.strerror or str(err),
                 remedy="Check that the volume is mounted there, writable for this container's user",
             ) from err
+
+    def _refuse_planted(self, directory: Path) -> None:
+        """What lies in our own directories is ours to delete: one that a link leads to is somebody else's."""
+        if not stat.S_ISDIR(directory.lstat().st_mode):
+            raise ConfigError(
+                f"{str(directory)!r} is no directory of this agent",
+                why="a symlink is in its place, and what it leads to would be swept",
+                remedy="Remove the link, and find out who may write there; nothing was published or deleted",
+            )
 
     def live(self) -> str | None:
         """Return the release that ``current`` names; None when there is no ``current``.

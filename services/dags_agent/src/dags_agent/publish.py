@@ -22,6 +22,7 @@ from dags_agent.manifest import Manifest, ReleasedFile
 from dags_agent.newfile import make_durable
 from dags_agent.note import NAME as NOTE, note_of
 from dags_agent.ownership import Owner
+from dags_agent.removal import is_real_directory, remove
 from dags_agent.retire import Retirement
 from dags_agent.state import read_hold, write_superseded
 from dags_agent.steps import (
@@ -174,7 +175,9 @@ class Publisher:
         if step.ahead is not None:
             with contextlib.suppress(FileNotFoundError):
                 (self._layout.ahead / step.ahead).rename(tree)
-                return True
+                if is_real_directory(tree):
+                    return True
+                remove(tree)  # somebody planted it
         self._make_directory(tree)
         return False
 
@@ -203,7 +206,8 @@ class Publisher:
         with self.retirement.garbage(tree):
             await self._in_thread(self._abandon_other_links, live)
             manifest = await self._in_thread(read_manifest, self._layout, live)
-            if not await self._in_thread(tree.is_dir):
+            if not await self._in_thread(is_real_directory, tree):
+                await self._in_thread(remove, tree)  # a link that somebody planted: never aligned through
                 await self._in_thread(self._make_directory, tree)
             alignment = Alignment(
                 live=self._layout.release(live),

@@ -23,7 +23,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def remove(path: Path) -> None:
     """Remove a tree, a file or a symlink, never what a symlink points to. Idempotent."""
-    if _is_directory(path):
+    if is_real_directory(path):
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -43,7 +43,7 @@ async def remove_tree(threads: Executor, root: Path, *, is_enough: Callable[[], 
     Raises:
         OSError: something cannot be removed; the rest may have been.
     """
-    if not await in_thread(threads, _is_directory, root):
+    if not await in_thread(threads, is_real_directory, root):
         await in_thread(threads, lambda: root.unlink(missing_ok=True))
         return True
     levels: list[list[str]] = [["."]]
@@ -60,7 +60,8 @@ async def remove_tree(threads: Executor, root: Path, *, is_enough: Callable[[], 
     return True
 
 
-def _is_directory(path: Path) -> bool:
+def is_real_directory(path: Path) -> bool:
+    """Return whether it is a directory itself, and no link to one."""
     return path.is_dir() and not path.is_symlink()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dags_agent.layout import Layout
 from dags_agent.leases import read_leases
-from dags_agent.removal import remove, remove_tree
+from dags_agent.removal import is_real_directory, remove, remove_tree
 from dags_agent.steps import Leftover, Place
 from dags_agent.threads import in_thread
 from sidecar.clock import Clock
@@ -86,10 +86,8 @@ class Retirement:
         return True
 
     def _names(self) -> list[str]:
-        try:
-            return sorted(path.name for path in self._layout.trash.iterdir())
-        except FileNotFoundError:
-            return []
+        trash = self._layout.trash
+        return sorted(path.name for path in trash.iterdir()) if is_real_directory(trash) else []
 
     def _trash(self, name: str) -> Path:
         path = self._layout.trash / f"{name}-{secrets.token_hex(4)}"
