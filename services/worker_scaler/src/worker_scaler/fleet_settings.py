@@ -100,7 +100,7 @@ class ForesightSettings(BaseModel):
 
     prescale: bool = True
     later_stages: bool = True
-    lead_quantile: float = Field(default=0.5, gt=0, lt=1)
+    lead_quantile: float = Field(default=0.3, gt=0, lt=1)
     order: bool = True
     drain_seconds: float = Field(default=75.0, ge=0)
     prescale_drain_seconds: float = Field(default=75.0, ge=0)

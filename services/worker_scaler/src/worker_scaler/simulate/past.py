@@ -34,10 +34,12 @@ class SimulatedPast:
         self._waves = waves_of(world.workload)
         self._learnt_runs = 0
         dags = world.workload.dags
+        names = {run.dag: _names(dags[run.dag]) for run in world.workload.past}
         for run in world.workload.past:
             self._first[dags[run.dag].name] = dags[run.dag]
-            for task, seconds in enumerate(run.seconds):
-                self._samples[_name(dags[run.dag], task)].append(seconds)
+            of_task = {task_id: self._samples[name] for task_id, name in names[run.dag].items()}
+            for task_id, seconds in zip(dags[run.dag].task_ids, run.seconds, strict=True):
+                of_task[task_id].append(seconds)
         for run in world.workload.runs:
             if run.is_scheduled:
                 self._begins[dags[run.dag].name].append(run.at_seconds)
@@ -124,6 +126,10 @@ def _waves(dag: Dag, runs: Iterable[DagRun]) -> tuple[Wave, ...]:
         for task_id, width in widths.items()
     )
     return tuple(sorted(found, key=lambda wave: (wave.after_seconds, wave.task_id)))
+
+
+def _names(dag: Dag) -> dict[str, TaskName]:
+    return {task_id: TaskName(dag_id=dag.name, task_id=task_id) for task_id in dict.fromkeys(dag.task_ids)}
 
 
 def _name(dag: Dag, task: int) -> TaskName:
