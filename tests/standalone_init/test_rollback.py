@@ -16,7 +16,7 @@ from standalone_init.snapshots.model import Remembered, Upgrade
 from standalone_init.state import DatabaseState, StateClass
 from standalone_init.writers.model import Memory, Service
 
-from .fakes import REVISIONS
+from .fakes import REVISIONS, FakeAirflow
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 AT_HEAD = DatabaseState(
@@ -180,8 +180,8 @@ def test_people_and_programs_read_the_same() -> None:
 
 
 @pytest.mark.integration
-def test_after_an_upgrade_the_plan_knows_where_it_came_from(
-    standalone_init: Callable[..., Finished], database: str
+def test_after_an_interrupted_upgrade_the_plan_knows_where_it_came_from(
+    standalone_init: Callable[..., Finished], airflow: FakeAirflow, database: str
 ) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
         for table in ("dag", "dag_run", "connection", "job", "log", "variable", "xcom", "trigger"):
@@ -190,6 +190,9 @@ def test_after_an_upgrade_the_plan_knows_where_it_came_from(
         connection.execute("CREATE TABLE slot_pool (pool text UNIQUE)")
         connection.execute(f"CREATE TABLE alembic_version AS SELECT '{REVISIONS[0]}' AS version_num".encode())
     assert "unknown" not in standalone_init("rollback-plan").out
+    airflow.behaves("dies_at_1")
+    assert standalone_init("apply").code == 70
+    airflow.behaves("works")
     # The fake's model has no 'state'; a column more is a warning.
     assert standalone_init("apply").code == 0
 

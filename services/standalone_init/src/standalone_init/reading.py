@@ -30,6 +30,10 @@ _BEGUN_FROM_EMPTY: LiteralString = """
 """
 
 
+_MIGRATED_BY: LiteralString = """
+    SELECT airflow_version FROM airflow_ecs.init_run
+    WHERE outcome = 'done' AND to_revision = %s ORDER BY id DESC LIMIT 1
+"""
 _COLUMNS: LiteralString = """
     SELECT c.relname, array_remove(array_agg(a.attname::text), NULL) FROM pg_catalog.pg_class c
     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -62,9 +66,11 @@ def sizes(connection: psycopg.Connection[Any]) -> dict[str, TableSize]:
 def read(connection: psycopg.Connection[Any]) -> DatabaseReading:
     """Look once. What is absent is empty, never guessed."""
     tables = frozenset(row[0] for row in connection.execute(_TABLES))
+    core_revisions = _revisions(connection, "alembic_version", tables)
+    has_record = _is_true(connection, _RECORD_EXISTS)
     return DatabaseReading(
         tables=tables,
-        core_revisions=_revisions(connection, "alembic_version", tables),
+        core_revisions=core_revisions,
         manager_revisions={
             table: _revisions(connection, table, tables)
             for table in tables
@@ -72,7 +78,8 @@ def read(connection: psycopg.Connection[Any]) -> DatabaseReading:
         },
         has_default_pool="slot_pool" in tables and _is_true(connection, _DEFAULT_POOL),
         has_history=tables >= ANCHOR_TABLES and _is_true(connection, _HISTORY),
-        begun_from_empty_to=_begun_from_empty(connection),
+        begun_from_empty_to=_begun_from_empty(connection) if has_record else frozenset(),
+        migrated_by=_migrated_by(connection, core_revisions) if has_record else "",
     )
 
 
@@ -84,10 +91,13 @@ def _revisions(connection: psycopg.Connection[Any], table: str, tables: frozense
 
 
 def _begun_from_empty(connection: psycopg.Connection[Any]) -> frozenset[str]:
-    if not _is_true(connection, _RECORD_EXISTS):
-        return frozenset()
     row = connection.execute(_BEGUN_FROM_EMPTY).fetchone()
     return frozenset(row[0].split(",")) if row else frozenset()
+
+
+def _migrated_by(connection: psycopg.Connection[Any], revisions: frozenset[str]) -> str:
+    row = connection.execute(_MIGRATED_BY, [",".join(sorted(revisions))]).fetchone()
+    return str(row[0]) if row else ""
 
 
 def _is_true(connection: psycopg.Connection[Any], statement: LiteralString) -> bool:

@@ -107,18 +107,31 @@ class Record:
 
 
 def upgrades(connection: psycopg.Connection[Any]) -> Sequence[Run]:
-    """Return the runs that reached their goal from another revision, newest first; none without a record."""
-    return tuple(
-        Run(
-            airflow_version=run["airflow_version"],
-            started=run["started"],
-            from_revision=run["from_revision"],
-            to_revision=run["to_revision"],
-            position_before=(run["report"] or {}).get("position_before", ""),
-        )
-        for run in latest(connection, _RUNS_SEARCHED)
-        if run["outcome"] == "done" and run["from_revision"] != run["to_revision"]
-    )
+    """Return the upgrades that reached their goal, newest first; none without a record.
+
+    One that was interrupted and continued is one upgrade, from where its first run began.
+    """
+    runs = latest(connection, _RUNS_SEARCHED)
+    found: list[Run] = []
+    for at, run in enumerate(runs):
+        if run["outcome"] != "done":
+            continue
+        first = run
+        for earlier in runs[at + 1 :]:
+            if earlier["outcome"] == "done" or earlier["to_revision"] != run["to_revision"]:
+                break
+            first = earlier
+        if first["from_revision"] != run["to_revision"]:
+            found.append(
+                Run(
+                    airflow_version=run["airflow_version"],
+                    started=first["started"],
+                    from_revision=first["from_revision"],
+                    to_revision=run["to_revision"],
+                    position_before=(first["report"] or {}).get("position_before", ""),
+                )
+            )
+    return found
 
 
 def latest(connection: psycopg.Connection[Any], count: int) -> Sequence[dict[str, Any]]:

@@ -7,6 +7,10 @@ from standalone_init.errors import DatabaseAhead, DatabaseForeign, DatabaseUnsta
 from standalone_init.state import DatabaseState, Image, StateClass, listed
 
 
+def _named(state: DatabaseState) -> str:
+    return f", of Airflow {state.migrated_by}" if state.migrated_by else ""
+
+
 def refusal(state: DatabaseState, image: Image) -> SidecarError | None:
     """Return the error with which this state is refused; None when it is ours to work on."""
     if state.name is StateClass.AHEAD:
@@ -14,8 +18,8 @@ def refusal(state: DatabaseState, image: Image) -> SidecarError | None:
             f"The database at {listed(state.revisions)} is newer than Airflow {image.airflow_version}",
             why=f"{state.why}; it knows up to {listed(state.heads)}",
             remedy=(
-                "Deploy the image that migrated it, or a newer one. To go back, run 'airflow db downgrade'"
-                " from that image or restore a snapshot. Never migrate with this one"
+                f"Deploy the image that migrated it{_named(state)}, or a newer one. To go back, run"
+                " 'standalone-init rollback-plan' in that image. Never migrate with this one"
             ),
         )
     if state.name is StateClass.UNSTAMPED:

@@ -81,6 +81,7 @@ class DatabaseReading:
         has_default_pool: whether ``slot_pool`` holds ``default_pool``: the last thing a migration writes.
         has_history: whether there is any DAG or run, so something that can be lost.
         begun_from_empty_to: heads to which a run of ours began to take an EMPTY database and never ended.
+        migrated_by: the Airflow version of the run of ours that brought it where it is; "" when none did.
     """
 
     tables: frozenset[str] = frozenset()
@@ -89,6 +90,7 @@ class DatabaseReading:
     has_default_pool: bool = False
     has_history: bool = False
     begun_from_empty_to: frozenset[str] = frozenset()
+    migrated_by: str = ""
 
     @property
     def position(self) -> str:
@@ -112,6 +114,7 @@ class DatabaseState:
         heads: where the image would take it.
         pending: revisions in between, of the core and of all managers; 0 when that means nothing.
         position: every stamped revision, those of the managers included.
+        migrated_by: the Airflow version that brought it there, as far as our own record knows; else "".
     """
 
     name: StateClass
@@ -120,6 +123,7 @@ class DatabaseState:
     heads: frozenset[str]
     pending: int = 0
     position: str = ""
+    migrated_by: str = ""
 
     def __str__(self) -> str:
         """The class, with the distance when it has one."""
@@ -138,6 +142,7 @@ def classify(reading: DatabaseReading, image: Image) -> DatabaseState:
         heads=image.core.heads,
         pending=pending,
         position=reading.position,
+        migrated_by=reading.migrated_by,
     )
 
 
