@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import as_in_its_image
 from accounting import Account, account
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -27,6 +28,7 @@ from cryptography.x509.oid import NameOID
 HERE = Path(__file__).parent
 TICKS = os.sysconf("SC_CLK_TCK")
 GB = 1_000_000_000
+ABSENT = as_in_its_image.absent()
 
 
 @dataclass(slots=True)
@@ -135,7 +137,7 @@ class World:
         """Start our forwarder."""
         out = (self.root / "forwarder.out").open("ab")
         process = subprocess.Popen(
-            [sys.executable, "-m", "log_forwarder", verb],
+            [sys.executable, str(HERE / "as_in_its_image.py"), ABSENT, verb],
             env=self.environment(**changes),
             stdout=out,
             stderr=out,

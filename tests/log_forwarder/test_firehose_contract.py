@@ -6,10 +6,12 @@ import uuid
 from collections.abc import Iterator
 
 import boto3
+import botocore.session
 import pytest
 
 from log_forwarder.batching import MAX_RECORD_BYTES
 from log_forwarder.firehose import Firehose
+from log_forwarder.wire import endpoint
 from sidecar.aws import Aws
 from sidecar.errors import ConfigError, Permanent, Transient
 
@@ -112,6 +114,52 @@ def test_a_partial_failure_names_the_records_that_failed(
     assert [failed.data for failed in outcome.failed] == [b"1", b"3"]
     assert [accepted.data for accepted in outcome.accepted] == [b"0", b"2", b"4"]
     assert "ServiceUnavailableException" in str(outcome.error)
+
+
+@pytest.mark.parametrize(
+    ("code", "is_of_the_record"),
+    [
+        ("InvalidArgumentException", True),
+        ("ServiceUnavailableException", False),
+        ("InternalFailure", False),
+        ("ThrottlingException", False),
+        ("InvalidKMSResourceException", False),
+    ],
+)
+def test_a_records_own_code_says_whether_it_is_the_record(
+    credentials: None, monkeypatch: pytest.MonkeyPatch, code: str, is_of_the_record: bool
+) -> None:
+    with serve("logs") as fake:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_FIREHOSE", fake.url)
+        fake.mode = lambda _call, _records: Reply(failed=(1,), code=code)
+        outcome = Firehose(AWS, "logs").put([record(b"x"), record(b"y")])
+
+    assert [each.data for each in outcome.failed] == [b"y"]
+    assert (outcome.refused == outcome.failed) == is_of_the_record
+
+
+@pytest.mark.parametrize(
+    ("region", "environment", "url"),
+    [
+        ("eu-west-1", {}, "https://firehose.eu-west-1.amazonaws.com/"),
+        ("cn-north-1", {}, "https://firehose.cn-north-1.amazonaws.com.cn/"),
+        (
+            "us-gov-west-1",
+            {"AWS_USE_FIPS_ENDPOINT": "true"},
+            "https://firehose-fips.us-gov-west-1.amazonaws.com/",
+        ),
+        ("eu-west-1", {"AWS_ENDPOINT_URL": "http://cloud:4566"}, "http://cloud:4566/"),
+    ],
+)
+def test_the_endpoint_is_the_one_that_the_sdks_own_client_would_call(
+    monkeypatch: pytest.MonkeyPatch, region: str, environment: dict[str, str], url: str
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.session.Session(region_name=region).client("firehose")
+
+    assert endpoint(botocore.session.get_session(), region).rstrip("/") + "/" == url
+    assert client.meta.endpoint_url.rstrip("/") + "/" == url
 
 
 def test_nobody_listening_is_transient(credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from log_forwarder.inputs.files import IDLE_FLUSH_SECONDS
 from log_forwarder.inputs.followed import HOT_SECONDS, REMOVED_SECONDS
 
-from .tailing import Tail, append
+from .tailing import CHUNK_BYTES, Tail, append
 
 
 def test_growth_is_read_once_and_only_whole_lines(tail: Tail, log: Path) -> None:
@@ -156,6 +156,18 @@ def test_a_file_that_takes_a_removed_ones_inode_is_not_mistaken_for_it(tail: Tai
         pytest.skip("this file system did not give the inode number to the next file")
 
     assert read == [b"two"]
+
+
+def test_the_last_part_of_an_endless_line_says_that_it_is_the_last(tail: Tail, log: Path) -> None:
+    append(log, "x" * (CHUNK_BYTES + 10))
+    tail.finder.scan()
+    (first,) = tail.accepted()
+    tail.clock.advance(IDLE_FLUSH_SECONDS + 0.1)
+    (last,) = tail.accepted()
+
+    assert [(part.part, part.is_unfinished) for part in (first, last)] == [(1, True), (2, False)]
+    append(log, "the next\n")
+    assert tail.look() == [b"the next"]
 
 
 def test_an_unfinished_line_is_handed_out_when_its_file_has_been_idle(tail: Tail, log: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_descriptor_that_nobody_adopts_is_closed(scouted: Scouted) -> None:
         scouted.live_and_die(number)
     scouted.scout.close()
 
-    assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208 - the same
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before, "the descriptors to be closed")  # noqa: PTH208 - the same
 
 
 def test_what_was_gone_before_it_could_be_opened_is_told_by_name(tmp_path: Path) -> None:

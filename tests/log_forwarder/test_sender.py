@@ -29,6 +29,7 @@ from .building import Kept, origin, record
 
 BUSY = Transient("Cannot put", why="busy")
 POISON = Permanent("Cannot put", why="InvalidArgumentException: no")
+REFUSED = Transient("Cannot put", why="some were refused: InvalidArgumentException")
 DENIED = ConfigError("Cannot put", why="AccessDenied")
 
 Script = Callable[[int, Sequence[Record]], tuple[set[int], SidecarError | None]]
@@ -72,6 +73,9 @@ class Stream:
             accepted=tuple(record for index, record in enumerate(records) if index not in failed),
             failed=tuple(record for index, record in enumerate(records) if index in failed),
             error=error,
+            refused=tuple(record for index, record in enumerate(records) if index in failed)
+            if getattr(error, "why", "") == "some were refused: InvalidArgumentException"
+            else (),
         )
 
 
@@ -253,6 +257,32 @@ def test_a_poisoned_record_is_found_by_halving_kept_and_passed_over(bench: Bench
     assert (bench.directory / "dead" / f"{5:032x}.ndjson").read_bytes() == b"5"
     assert "InvalidArgumentException" in (bench.directory / "dead" / f"{5:032x}.json").read_text()
     assert len(bench.kept.ends) == 8  # it must not be read again
+
+
+def test_a_record_refused_by_its_own_code_again_and_again_is_kept_and_passed_over(bench: Bench) -> None:
+    def script(_call: int, records: Sequence[Record]) -> tuple[set[int], SidecarError | None]:
+        refused = {index for index, record in enumerate(records) if record.data == b"5"}
+        return refused, REFUSED if refused else None
+
+    bench.stream.script = script
+    bench.send(*bench.records(8))
+
+    assert sorted(bench.stream.accepted) == [b"1", b"2", b"3", b"4", b"6", b"7", b"8"]
+    assert bench.told.letters == [f"{5:032x}"]
+    assert sum(b"5" in call for call in bench.stream.calls) == 5
+    assert len(bench.kept.ends) == 8
+
+
+def test_a_record_throttled_again_and_again_is_never_set_aside(bench: Bench) -> None:
+    def script(call: int, records: Sequence[Record]) -> tuple[set[int], SidecarError | None]:
+        slow = {index for index, record in enumerate(records) if record.data == b"5" and call < 50}
+        return slow, BUSY if slow else None
+
+    bench.stream.script = script
+    bench.send(*bench.records(8))
+
+    assert sorted(bench.stream.accepted) == [b"%d" % number for number in range(1, 9)]
+    assert bench.told.letters == []
 
 
 def test_when_everything_is_refused_it_is_not_the_records_and_all_is_held(bench: Bench) -> None:

@@ -44,6 +44,7 @@ _CALL_MIB = 16  # of a call of 4 MiB there are three copies while boto3 encodes 
 _CALLS_MAX = 8
 _OUTBOX_SHARE = 4  # of the memory; the rest is for calls
 _OVERFLOW_SHARE = 0.7  # of the stop timeout: then what is left goes straight to S3
+_HIGH_WATERMARK = 0.8  # of the disk budget: what is pushed goes to S3 before its clients have to wait
 _SECONDS_PER_HOUR = 3600
 _CLOSED_SEGMENTS_SECONDS = 2.0  # of logpipe: nobody but us reads them
 
@@ -118,12 +119,31 @@ def build(
         if settings.overflow_url
         else None
     )
+    push_events = PushEvents(runtime.telemetry)
+    rules = rules_of(settings, push_events)
+    inputs: list[Input] = (
+        [_files(settings, runtime, events, state, rules=rules, on_news=waker.set)]
+        if tailed_globs(settings)
+        else []
+    )
+    pushed: list[Input] = (
+        [pushed_input(settings, runtime, push_events, state=state, rules=rules, on_data=waker.set)]
+        if is_pushed(settings)
+        else []
+    )
+    inputs += pushed
+    high_watermark_bytes = settings.disk_budget_mib * _MIB * _HIGH_WATERMARK
+
+    def is_pressed() -> bool:
+        return sum(source.lag_bytes() for source in pushed) > high_watermark_bytes
+
     overflow = Overflow(
         store=store,
         suffix=suffix,
         after_seconds=settings.overflow_after_seconds,
         monotonic=monotonic,
         now=runtime.clock.now,
+        is_pressed=is_pressed,
     )
     plans = Plans(state, _bytes_depend_on(settings))
     sender = Sender(
@@ -137,17 +157,6 @@ def build(
         monotonic=monotonic,
         on_change=on_change,
     )
-    push_events = PushEvents(runtime.telemetry)
-    rules = rules_of(settings, push_events)
-    inputs: list[Input] = (
-        [_files(settings, runtime, events, state, rules=rules, on_news=waker.set)]
-        if tailed_globs(settings)
-        else []
-    )
-    if is_pushed(settings):
-        inputs.append(
-            pushed_input(settings, runtime, push_events, state=state, rules=rules, on_data=waker.set)
-        )
     ui_segments = ui_segments_of(settings, runtime, push_events)
     reader = Reader(
         inputs=inputs,

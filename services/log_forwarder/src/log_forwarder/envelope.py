@@ -55,7 +55,10 @@ class Segment(NamedTuple):
 
 def count_lines(chunk: Chunk) -> int:
     """Return how many lines end in a chunk."""
-    return chunk.data.count(b"\n") + (chunk.is_unfinished and not chunk.part)
+    ends_here = (
+        bool(chunk.data) and not chunk.data.endswith(b"\n") and not (chunk.part and chunk.is_unfinished)
+    )
+    return chunk.data.count(b"\n") + ends_here
 
 
 def chunk_bytes(line_format: Format) -> int:
@@ -71,7 +74,7 @@ def header(segment: Segment, facts: Mapping[str, object]) -> bytes:
         "end": segment.end,
         "lines": segment.lines,
         "crc32": f"{isal_zlib.crc32(segment.data):08x}",
-        **_flags(segment.part, is_last=not segment.is_unfinished, is_unfinished=segment.is_unfinished),
+        **_flags(segment),
     }
     if len(segment.data) != segment.end - segment.start:
         own["changed"] = True  # a rule removed, joined or masked something
@@ -80,12 +83,14 @@ def header(segment: Segment, facts: Mapping[str, object]) -> bytes:
 
 def body(segment: Segment) -> bytes:
     """Return the segment's lines, closed by a newline: what follows is somebody else's."""
-    return segment.data + b"\n" if segment.is_unfinished else segment.data
+    needs_end = segment.is_unfinished or (segment.part and not segment.data.endswith(b"\n"))
+    return segment.data + b"\n" if needs_end else segment.data
 
 
 def raw(segment: Segment) -> bytes:
     """Return the bytes alone. A flushed tail gets the newline that keeps it from the next line."""
-    return segment.data + b"\n" if segment.is_unfinished and not segment.part else segment.data
+    goes_on = segment.part and segment.is_unfinished
+    return body(segment) if not goes_on else segment.data
 
 
 def json_chunks(chunk: Chunk, facts: Mapping[str, object]) -> Iterator[Chunk]:
@@ -124,7 +129,7 @@ def _around(chunk: Chunk, facts: Mapping[str, object]) -> tuple[bytes, bytes]:
     marker = "\x00"
     own = {
         **_about(chunk.origin, 0, 0, facts),
-        **_flags(chunk.part, is_last=not chunk.is_unfinished, is_unfinished=chunk.is_unfinished),
+        **_flags(chunk),
     }
     own["id"] = f"{chunk.origin.source}.{marker}"
     before, _, after = (b'{"_fwd":' + _dump(own)).partition(_dump(marker)[1:-1])
@@ -178,10 +183,13 @@ def _about(origin: Origin, start: int, end: int, facts: Mapping[str, object]) ->
     return about
 
 
-def _flags(part: int, *, is_last: bool, is_unfinished: bool) -> dict[str, Any]:
-    if part:
-        return {"part": part, "is_last_part": is_last}
-    return {"unterminated": True} if is_unfinished else {}
+def _flags(lines: Segment | Chunk) -> dict[str, Any]:
+    if not lines.part:
+        return {"unterminated": True} if lines.is_unfinished else {}
+    flags: dict[str, Any] = {"part": lines.part, "is_last_part": not lines.is_unfinished}
+    if not lines.is_unfinished and not lines.data.endswith(b"\n"):
+        flags["unterminated"] = True
+    return flags
 
 
 def _dump(value: object) -> bytes:

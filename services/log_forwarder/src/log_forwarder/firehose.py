@@ -21,6 +21,8 @@ from sidecar.errors import ConfigError, SidecarError, Transient
 
 _TRY_AGAIN = "It will be tried again"
 _SERVER_FAULT = 500
+# The API names ServiceUnavailableException and InternalFailure for single records, and leaves the list open.
+_OF_THE_RECORD = ("InvalidArgument", "Validation", "Serialization", "TooLarge")
 # What a person must mend, and what is said about it; nothing is lost meanwhile, sending goes on by itself.
 _HOLD = {
     "InvalidKMSResourceException": "Enable the stream's KMS key and allow Firehose to use it",
@@ -41,6 +43,7 @@ class Outcome:
         accepted: they are Firehose's now.
         failed: they are not, or it is not known; in the order they were given.
         error: why, when some failed.
+        refused: those of the failed that were refused for themselves, with a code that no retry mends.
         is_uncertain: the failed ones may have arrived all the same: sending them again may repeat them.
     """
 
@@ -48,6 +51,7 @@ class Outcome:
     failed: tuple[Record, ...]
     error: SidecarError | None
     is_uncertain: bool = False
+    refused: tuple[Record, ...] = ()
 
 
 class Firehose:
@@ -132,7 +136,13 @@ class Firehose:
         return Outcome(
             accepted=tuple(record for record, verdict in pairs if not verdict.get("ErrorCode")),
             failed=tuple(record for record, verdict in pairs if verdict.get("ErrorCode")),
+            refused=tuple(record for record, verdict in pairs if _is_final(verdict.get("ErrorCode", ""))),
             error=Transient(self._doing, why=f"some were refused: {', '.join(codes)}", remedy=_TRY_AGAIN)
             if codes
             else None,
         )
+
+
+def _is_final(code: str) -> bool:
+    """Say whether a record's code means the record itself: not the service, its quota, a key or a role."""
+    return any(mark in code for mark in _OF_THE_RECORD)

@@ -11,9 +11,6 @@ from log_forwarder.events import PushEvents
 from log_forwarder.forward.addresses import parse
 from log_forwarder.forward.server import ForwardServer
 from log_forwarder.inputs.base import Kind, LineRules, WholeLines
-from log_forwarder.inputs.docker import DockerFeeder
-from log_forwarder.inputs.docker_engine import Engine
-from log_forwarder.inputs.docker_marks import DockerMarks
 from log_forwarder.inputs.pushed import Feeder, PushedInput
 from log_forwarder.inputs.stdin import StdinFeeder
 from log_forwarder.s3 import S3Store
@@ -148,15 +145,7 @@ def _feeders(
             )
         )
     if settings.docker:
-        feeders.append(
-            DockerFeeder(
-                Engine(settings.docker_url, settings.docker_labels),
-                marks=DockerMarks(state, spool),
-                writer=writer,
-                listener=events,
-                own_hostname=socket.gethostname(),
-            )
-        )
+        feeders.append(_docker_feeder(settings, events, state=state, spool=spool, writer=writer))
     if settings.stdin:
         is_alone = not (settings.tail or settings.forward or settings.docker)
         feeders.append(
@@ -168,3 +157,25 @@ def _feeders(
             )
         )
     return feeders
+
+
+def _docker_feeder(
+    settings: ForwarderSettings,
+    events: PushEvents,
+    *,
+    state: State,
+    spool: Spool,
+    writer: Callable[[Callable[[], bool]], SpoolWriter],
+) -> Feeder:
+    # The docker SDK and requests are 6 MB that nobody needs who only tails files.
+    from log_forwarder.inputs.docker import DockerFeeder  # noqa: PLC0415 - see above
+    from log_forwarder.inputs.docker_engine import Engine  # noqa: PLC0415 - see above
+    from log_forwarder.inputs.docker_marks import DockerMarks  # noqa: PLC0415 - see above
+
+    return DockerFeeder(
+        Engine(settings.docker_url, settings.docker_labels),
+        marks=DockerMarks(state, spool),
+        writer=writer,
+        listener=events,
+        own_hostname=socket.gethostname(),
+    )

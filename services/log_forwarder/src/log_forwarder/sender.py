@@ -8,6 +8,7 @@ letter, and passed over.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -24,6 +25,7 @@ from log_forwarder.plans import Plans
 from sidecar.errors import ConfigError, Permanent, SidecarError, Transient
 
 _DISK_PAUSE_SECONDS = 1.0
+_REFUSALS = 5  # of one record, each for itself, until it is set aside
 _MOST_LETTERS_IN_A_ROW = 3  # beyond that it is not the records: everything is refused, and everything is held
 
 
@@ -86,6 +88,7 @@ class Sender:
         self._on_change = on_change
         self._mutex = threading.Lock()
         self._letters_in_a_row = 0
+        self._refusals: Counter[int] = Counter()
         self._abandon = threading.Event()
 
     def hand_on(self, record: Record) -> None:
@@ -138,8 +141,9 @@ class Sender:
             self._letters_in_a_row = 0
         if outcome.error is None:
             self._outbox.succeeded()
-        elif outcome.accepted:
+        elif outcome.accepted or (outcome.refused and self._letters_in_a_row < _MOST_LETTERS_IN_A_ROW):
             self._outbox.was_partial()
+            return self._count_refusals(outcome)
         elif not isinstance(outcome.error, Permanent):
             self._outbox.failed()
         elif len(outcome.failed) > 1:
@@ -149,6 +153,21 @@ class Sender:
         else:
             self._outbox.failed()
         return ()
+
+    def _count_refusals(self, outcome: Outcome) -> Sequence[Record]:
+        """Set aside what is refused for itself again and again; throttled records are not in that count."""
+        for record in outcome.accepted:
+            self._refusals.pop(record.number, None)
+        settled: list[Record] = []
+        for record in outcome.refused:
+            self._refusals[record.number] += 1
+            is_over = self._refusals[record.number] >= _REFUSALS
+            if is_over and outcome.error and self._letters_in_a_row < _MOST_LETTERS_IN_A_ROW:
+                done = self._set_aside(record, outcome.error)
+                if done:
+                    del self._refusals[record.number]
+                settled += done
+        return settled
 
     def _set_aside(self, record: Record, why: SidecarError) -> Sequence[Record]:
         try:

@@ -52,7 +52,7 @@ class Wire:
         self._region = region
         self._session = botocore.session.get_session()
         self._credentials = aws.session.get_credentials()
-        self._url = f"{_endpoint(self._session, region).rstrip('/')}/"
+        self._url = f"{endpoint(self._session, region).rstrip('/')}/"
         settings: Any = aws.config(attempts=1, connections=connections)
         self._agent = f"Botocore/{botocore.__version__} {settings.user_agent_extra}"
         self._http = URLLib3Session(
@@ -122,7 +122,7 @@ def _refusal(status: int, headers: Any, content: bytes, operation: str) -> Clien
     return ClientError(response, operation)
 
 
-def _endpoint(session: botocore.session.Session, region: str) -> str:
+def endpoint(session: botocore.session.Session, region: str) -> str:
     """Return the URL that the environment or the profile configures, else the region's own."""
     configured: str | None = ConfiguredEndpointProvider(
         full_config=session.full_config, scoped_config=session.get_scoped_config(), client_name=_SERVICE

@@ -68,8 +68,8 @@ class Chunk(NamedTuple):
         position: what the keeper needs to know to go on at ``end``; opaque to all others.
         read_at: when it was read (monotonic seconds): the age of what waits is counted from here.
         part: 0 for whole lines; else the number of this part of a long line, from 1.
-        is_unfinished: ``data`` does not end in a newline, since its line goes on (a part that is not the
-            last), or because nobody wrote one.
+        is_unfinished: of a part: its line goes on. Of others: the last line has no newline, since nobody
+            wrote one. (The last part of a long line may lack one, too: its file went silent.)
         lines: lines that end in ``data``; counted by the reader.
     """
 

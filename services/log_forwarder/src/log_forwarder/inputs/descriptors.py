@@ -9,7 +9,7 @@ from typing import Protocol
 
 _FILES_MIN = 16
 _AT_ONCE = 16_384  # files with something unread, while whoever reads them waits for the disk or the stream
-_OTHERS = 256  # sockets of senders and clients, SQLite, spool segments, the HTTP port
+_OTHERS = 384  # sockets of senders and clients, SQLite, spool segments, the HTTP port, files being closed
 
 
 class Identified(Protocol):

@@ -139,7 +139,7 @@ class FileInput:
         for file in self.files:
             known = file.known
             if known is not None and known.source == wanted.source and file.offset == wanted.start:
-                return self._next(file, flush=wanted.is_unfinished and not wanted.part, end=wanted.end)
+                return self._next(file, flush=False, wanted=wanted)
         return None
 
     def due_seconds(self) -> float:
@@ -190,7 +190,7 @@ class FileInput:
         """Whether it has bytes from before the last look; a busy file must not keep us for ever."""
         return self._targets is None or file.offset < self._targets.get(file, 0) or file.has_changed
 
-    def _next(self, file: TailedFile, *, flush: bool, end: int | None = None) -> Chunk | None:
+    def _next(self, file: TailedFile, *, flush: bool, wanted: Range | None = None) -> Chunk | None:
         """Read the next chunk of a file; None when there is none, or when the file cannot be read now.
 
         One bad file (EIO, ESTALE) must not keep the others: the next scan tries it again.
@@ -203,7 +203,7 @@ class FileInput:
             if descriptor is None:
                 self.files.ready.pop(file, None)  # the next scan sees what became of its name
                 return None
-            chunk = self._read(file, descriptor, flush=flush, end=end)
+            chunk = self._read(file, descriptor, flush=flush, wanted=wanted)
             file.failed_reads = 0
         except OSError as err:
             self._note_failed_read(file, err)
@@ -220,11 +220,11 @@ class FileInput:
                 file.is_proven = False
                 close(descriptor)
 
-    def _read(self, file: TailedFile, descriptor: int, *, flush: bool, end: int | None) -> Chunk | None:
+    def _read(self, file: TailedFile, descriptor: int, *, flush: bool, wanted: Range | None) -> Chunk | None:
         status = os.fstat(descriptor)
         unread_bytes = file.unread_bytes
         file.observe_size(status.st_size, status.st_ctime_ns, self._monotonic())
-        most = self._chunk_bytes if end is None else end - file.offset
+        most = self._chunk_bytes if wanted is None else wanted.end - file.offset
         data = read(file, descriptor, most)
         if data is None:
             self._restart(file, unread_bytes)
@@ -234,16 +234,17 @@ class FileInput:
             self.files.ready.pop(file, None)
             return None
         self.files.ready[file] = None
-        part = file.parts_before + 1 if file.parts_before else 0
-        length, is_unfinished = self._length(file, data, flush=flush) if end is None else _given(data)
+        if wanted is None:
+            length, goes_on = self._length(file, data, flush=flush)
+        else:
+            length, goes_on = len(data), wanted.part > 0 and wanted.is_unfinished
         if not length:
             self._await_more(file, data)
             return None
-        part = part or int(is_unfinished and not flush)
-        return self._hand_on(file, descriptor, data[:length], part=part, is_unfinished=is_unfinished)
+        return self._hand_on(file, descriptor, data[:length], goes_on=goes_on)
 
     def _length(self, file: TailedFile, data: bytes, *, flush: bool) -> tuple[int, bool]:
-        """Return how much of ``data`` to hand out, and whether it ends without a newline."""
+        """Return how much of ``data`` to hand out, and whether its line certainly goes on behind that."""
         if file.parts_before and (length := data.find(b"\n") + 1):
             return length, False  # the line that goes on, and no further
         if not file.parts_before and (length := self._rules(kind_of(file.path)).complete(data)):
@@ -251,17 +252,13 @@ class FileInput:
         if len(data) >= self._chunk_bytes:
             lines = 0 if file.parts_before else data.rfind(b"\n") + 1
             return (lines, False) if lines else (part_end(data), True)
-        if not flush:
-            return 0, False
-        lines = data.rfind(b"\n") + 1
-        return (lines, False) if lines else (len(data), True)
+        return (data.rfind(b"\n") + 1 or len(data), False) if flush else (0, False)
 
-    def _hand_on(
-        self, file: TailedFile, descriptor: int, data: bytes, *, part: int, is_unfinished: bool
-    ) -> Chunk:
+    def _hand_on(self, file: TailedFile, descriptor: int, data: bytes, *, goes_on: bool) -> Chunk:
         origin = self.files.registry.enter(file, data[:HEAD_BYTES])
         start = file.offset
-        goes_on = is_unfinished and part > 0 and len(data) >= self._chunk_bytes - 3
+        part = file.parts_before + 1 if file.parts_before or goes_on else 0
+        is_unfinished = goes_on or (not part and not data.endswith(b"\n"))
         place = file.hand_on(data, descriptor, is_unfinished_part=goes_on)
         self._tails.pop(file, None)
         if not file.unread_bytes:
@@ -295,7 +292,3 @@ class FileInput:
         file.failed_reads += 1
         if file.failed_reads == _TELL_AFTER_FAILED_READS:
             self._listener.unreadable(file.path, why=err.strerror or str(err))
-
-
-def _given(data: bytes) -> tuple[int, bool]:
-    return len(data), not data.endswith(b"\n")

@@ -12,6 +12,8 @@ from log_forwarder.inputs.descriptors import open_same
 from log_forwarder.inputs.discovery import Sighting
 from log_forwarder.inputs.tailed import TailedFile
 
+_CLOSING = 128  # that many more may wait to be closed; see ``descriptors_for_files``
+
 
 class OpenFiles:
     """Spends a number of descriptors.
@@ -43,7 +45,7 @@ class OpenFiles:
     @property
     def is_exhausted(self) -> bool:
         """Whether none may be opened, whatever is in it."""
-        return len(self._held) + self._closer.waiting >= self._limit
+        return len(self._held) + max(0, self._closer.waiting - _CLOSING) >= self._limit
 
     def holds(self, device: int, inode: int) -> bool:
         """Say whether this file is open, or on its way to who reads it. Any thread."""

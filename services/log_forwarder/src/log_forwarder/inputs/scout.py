@@ -7,6 +7,9 @@ thread. What stands between them is bounded: by descriptors for what events tell
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,6 +23,8 @@ from log_forwarder.waker import Waker
 _MOST_NEWS = 2_000  # a scan pauses above this
 _LONGEST_PAUSE_SECONDS = 1.0
 _JOIN_SECONDS = 5.0
+_NICENESS = -10
+_SWITCH_SECONDS = 0.0005  # Python's 5 ms, at each of the ten calls that a new file takes, would be 50 ms
 
 
 class Inbox:
@@ -192,6 +197,7 @@ class Scout:
             raise self._crash
 
     def _work(self) -> None:
+        _go_first()
         try:
             finder = self._make_finder(self._inbox)
             try:
@@ -218,3 +224,10 @@ class Scout:
     def _tell(self) -> None:
         self._has_news.set()
         self._on_news()
+
+
+def _go_first() -> None:
+    """Let this thread have the processor, and the interpreter, before those that have time."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    with contextlib.suppress(OSError):  # it needs CAP_SYS_NICE
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
