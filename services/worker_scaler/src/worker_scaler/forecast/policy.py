@@ -13,7 +13,7 @@ class Foresight:
     Attributes:
         prescale: workers are ordered before known cron runs, for as many tasks as those had at first.
         later_stages: the same for the stages that follow in a run, when they followed in past runs.
-        lead_quantile: how slow a start is reckoned with when ordering them: 0.3 is late in most cases, by seconds;
+        lead_quantile: how slow a start is reckoned with when ordering them: 0.3 is mostly late, by seconds;
             0.9 leaves cron work nearly no wait and costs more.
         order: among the workers that may go, those go first whose tasks end soonest.
         drain: a task that is over within this time does not count as a whole slot, because a slot gets free
