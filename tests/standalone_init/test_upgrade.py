@@ -20,6 +20,8 @@ from local_ecs.runtimes.virtual import VirtualRuntime
 from local_ecs.testing import served
 from sidecar.testing.plugin import Finished, SidecarProcess
 from sidecar.testing.waiting import wait_until
+from standalone_init.writers.memory import remember
+from standalone_init.writers.model import Memory, Service
 
 from .fakes import REVISIONS, FakeAirflow
 
@@ -286,3 +288,20 @@ def test_a_first_start_and_a_rerun_stop_nobody(standalone_init: Run, first_start
         assert "writer_stopped" not in done.out
     assert first_start.ecs.counts() == AS_BEFORE
     assert first_start.snapshots() == []
+
+
+def test_start_writers_gives_back_what_a_killed_run_left_stopped(
+    standalone_init: Run, behind: Deployment
+) -> None:
+    workers = Service(cluster="main", service="workers")
+    memory = Memory(service=workers, desired=3, position=f"alembic_version={REVISIONS[0]}")
+    with psycopg.connect(behind.url, autocommit=True) as connection:
+        remember(connection, memory)
+    behind.ecs.client.update_service(cluster="main", service="workers", desiredCount=0)
+
+    done = standalone_init("start-writers", **behind.settings)
+
+    assert done.code == 0, done.err
+    assert "started main/workers to 3" in done.out
+    wait_until(lambda: behind.ecs.counts() == AS_BEFORE, "the writers to run again")
+    assert "nothing" in standalone_init("start-writers", **behind.settings).out
