@@ -57,7 +57,7 @@ class ClusterTasks:
         self._known: dict[str, _Known] = {}
         self._is_shared = False  # with so many other tasks that its own lists are fewer requests
         self._looks = 0
-        self._ends_listed: dict[str, tuple[int, str]] = {}  # service: in which look, at which event
+        self._ends_listed: dict[str, tuple[int, str | None]] = {}  # service: in which look, at which event
 
     def workers(self, newest_events: Mapping[str, str]) -> dict[str, list[Worker]]:
         """Return the workers of each service, also those that are leaving or gone.
@@ -74,7 +74,8 @@ class ClusterTasks:
             try:
                 self._learn_ends(service)
             except (SidecarError, ClientError, BotoCoreError):
-                break  # a later look asks again; who runs is known all the same
+                self._ends_listed[service] = (self._looks, None)
+                break  # a later look asks again, after the others; who runs is known all the same
             self._ends_listed[service] = (self._looks, newest_events[service])
         found: dict[str, list[Worker]] = {service: [] for service in services}
         for known in self._known.values():
@@ -126,7 +127,7 @@ class ClusterTasks:
             yield next(iterator)
 
     def _due(self, newest_events: Mapping[str, str]) -> list[str]:
-        """Return the services whose stopped tasks to look for: those with news, those not asked for longest."""
+        """Return the services whose stopped tasks to look for: those with news, the longest unasked first."""
         last = {service: self._ends_listed.get(service, (0, None)) for service in newest_events}
         due = [
             service

@@ -211,9 +211,17 @@ class Events:
     def standing(self, standing: Standing) -> None:
         """How this copy stands to the lease; told when it changes, and by whom it is held."""
         self._writer.set(standing.is_writer)
-        if self._is_news("", "standing", (standing.is_writer, standing.holder, standing.term)):
-            told = "writing" if standing.is_writer else "standing_by"
-            self._log.info(told, holder=standing.holder, term=standing.term)
+        if not self._is_news("", "standing", standing):
+            return
+        if standing.only_adds:
+            self._log.warning(
+                "only_adding",
+                consequence="workers are protected and counts raised; nobody is let go",
+                to_do="Look at the store of the lease (the database, or LOCK_TABLE): it does not answer",
+            )
+            return
+        told = "writing" if standing.is_writer else "standing_by"
+        self._log.info(told, holder=standing.holder, term=standing.term)
 
     def _trouble(self, fleet: Fleet, decision: Decision) -> None:
         """The service cannot start workers, or can again."""

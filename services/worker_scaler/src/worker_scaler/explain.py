@@ -62,7 +62,7 @@ class Explanations:
         return _json(
             {
                 "dry_run": self._dry_run,
-                "role": "writer" if self._standing.is_writer else "standby",
+                "role": _role(self._standing),
                 "lease": {"holder": self._standing.holder, "term": self._standing.term},
                 "orphan_queues": self._orphans,
                 "fleets": fleets,
@@ -104,6 +104,12 @@ def _explained(last: _Last) -> dict[str, Any]:
         "silent_agent_workers": sorted(occupancy.silent_agents) if occupancy else None,
         "failure": last.failure,
     }
+
+
+def _role(standing: Standing) -> str:
+    if standing.is_writer:
+        return "writer"
+    return "only_adds" if standing.only_adds else "standby"
 
 
 def _step(step: Step) -> dict[str, Any]:

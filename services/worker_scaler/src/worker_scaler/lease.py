@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from sidecar.errors import Transient
+from worker_scaler.agents import Answers
+from worker_scaler.model import Sighting
 
 if TYPE_CHECKING:
     from sidecar.errors import SidecarError
     from worker_scaler.agent import Order
-    from worker_scaler.agents import Answers
-    from worker_scaler.model import Fleet, Sighting, Worker
+    from worker_scaler.model import Fleet, Worker
     from worker_scaler.ports import Agents, Services
     from worker_scaler.steps import Refusal
 
@@ -31,11 +32,14 @@ class Standing:
     """How we stand to the lease.
 
     Attributes:
+        only_adds: whether this copy, the writer until the lease's store fell silent, goes on with what is
+            safe for two copies at a time: it protects and raises, and lets nobody go.
         holder: who has it, for people; "" when nobody knows.
         term: grows with every take-over where the store counts them; 0 where it does not.
     """
 
     is_writer: bool
+    only_adds: bool = False
     holder: str = ""
     term: int = 0
 
@@ -76,29 +80,43 @@ class FencedServices:
     """Implements :class:`worker_scaler.ports.Services` for as long as the lease is ours.
 
     Once lost in the middle of a tick it stays lost until the next claim, so that a tick does not go on
-    under a lease that came back.
+    under a lease that came back. While its store is silent, who was the writer may be allowed to add only.
     """
 
     def __init__(self, services: Services, lease: Lease) -> None:
         self._services = services
         self._lease = lease
         self._lost = threading.Event()
+        self._only_adds = threading.Event()
+        self._desired: dict[str, int] = {}
 
     def claim(self) -> Standing:
         """Claim the lease for the tick that begins (see :class:`Lease`)."""
+        self._only_adds.clear()
         standing = self._lease.claim()
         if standing.is_writer:
             self._lost.clear()
         return standing
 
+    def allow_only_adding(self) -> None:
+        """Until the next claim let through what two copies may do at a time: look, protect, raise."""
+        self._only_adds.set()
+
+    @property
+    def only_adds(self) -> bool:
+        """Whether it is so now."""
+        return self._only_adds.is_set()
+
     def look_all(self, fleets: Sequence[Fleet]) -> Mapping[str, Sighting | SidecarError]:
         """Look (see the port)."""
-        self.check()
-        return self._services.look_all(fleets)
+        self._check_adding()
+        found = self._services.look_all(fleets)
+        self._desired |= {name: one.desired for name, one in found.items() if isinstance(one, Sighting)}
+        return found
 
     def protect(self, fleet: Fleet, arns: Sequence[str], *, minutes: int) -> tuple[Refusal, ...]:
         """Protect (see the port)."""
-        self.check()
+        self._check_adding()
         return self._services.protect(fleet, arns, minutes=minutes)
 
     def unprotect(self, fleet: Fleet, arns: Sequence[str]) -> tuple[Refusal, ...]:
@@ -108,11 +126,16 @@ class FencedServices:
 
     def set_desired(self, fleet: Fleet, count: int) -> None:
         """Set the count (see the port)."""
-        self.check()
+        if count > self._desired.get(fleet.name, count):
+            self._check_adding()
+        else:
+            self.check()
         self._services.set_desired(fleet, count)
 
     def check(self) -> None:
         """Raise LeaseLostError unless the lease was ours through the whole tick, and is."""
+        if self.only_adds:
+            raise lease_lost("its store does not answer: until it does, workers are only added and protected")
         if self._lost.is_set():
             raise lease_lost("it was lost earlier in this tick")
         try:
@@ -120,6 +143,10 @@ class FencedServices:
         except LeaseLostError:
             self._lost.set()
             raise
+
+    def _check_adding(self) -> None:
+        if not self.only_adds:
+            self.check()
 
 
 class FencedAgents:
@@ -130,7 +157,9 @@ class FencedAgents:
         self._fence = fence
 
     def ask(self, fleet: Fleet, workers: Sequence[Worker]) -> Answers:
-        """Ask, which keeps orders alive (see the port)."""
+        """Ask, which keeps orders alive (see the port). While we only add nobody is asked: cordons lapse."""
+        if self._fence.only_adds:
+            return Answers()
         self._fence.check()
         return self._agents.ask(fleet, workers)
 
