@@ -10,13 +10,14 @@ from log_forwarder.checkpoints import Checkpoints
 from log_forwarder.compression import SUFFIX, compressor
 from log_forwarder.dead_letters import DeadLetters
 from log_forwarder.envelope import chunk_bytes
-from log_forwarder.events import Events, PushEvents
+from log_forwarder.events import Events
 from log_forwarder.firehose import Firehose
 from log_forwarder.governor import Governor
 from log_forwarder.groomer import Groomer
 from log_forwarder.inputs.base import Input, Kind, LineRules
 from log_forwarder.inputs.descriptors import descriptors_for_files
 from log_forwarder.inputs.discovery import Globs
+from log_forwarder.inputs.events import FileEvents
 from log_forwarder.inputs.files import FileInput
 from log_forwarder.inputs.finder import Finder
 from log_forwarder.inputs.followed import FollowedFiles
@@ -34,6 +35,7 @@ from log_forwarder.reader import Reader
 from log_forwarder.s3 import S3Store
 from log_forwarder.sender import Sender
 from log_forwarder.settings import ForwarderSettings
+from log_forwarder.spool.events import PushEvents
 from log_forwarder.state import State
 from log_forwarder.ui_segments import UiSegments
 from log_forwarder.waker import Waker
@@ -122,7 +124,7 @@ def build(
     push_events = PushEvents(runtime.telemetry)
     rules = rules_of(settings, push_events)
     inputs: list[Input] = (
-        [_files(settings, runtime, events, state, rules=rules, on_news=waker.set)]
+        [_files(settings, runtime, events.files, state, rules=rules, on_news=waker.set)]
         if tailed_globs(settings)
         else []
     )
@@ -203,7 +205,7 @@ def _globs(settings: ForwarderSettings, patterns: list[str]) -> Globs:
 def _files(
     settings: ForwarderSettings,
     runtime: Runtime,
-    events: Events,
+    events: FileEvents,
     state: State,
     *,
     rules: Callable[[Kind], LineRules],

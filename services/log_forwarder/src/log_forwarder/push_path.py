@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 
 from log_forwarder.envelope import chunk_bytes
-from log_forwarder.events import PushEvents
 from log_forwarder.forward.addresses import parse
 from log_forwarder.forward.server import ForwardServer
 from log_forwarder.inputs.base import Kind, LineRules, WholeLines
@@ -15,6 +14,7 @@ from log_forwarder.inputs.pushed import Feeder, PushedInput
 from log_forwarder.inputs.stdin import StdinFeeder
 from log_forwarder.s3 import S3Store
 from log_forwarder.settings import ForwarderSettings
+from log_forwarder.spool.events import PushEvents
 from log_forwarder.spool.places import Places
 from log_forwarder.spool.spool import Spool
 from log_forwarder.spool.writer import SpoolWriter

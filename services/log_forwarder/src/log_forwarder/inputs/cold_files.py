@@ -76,7 +76,7 @@ class ColdFiles:
         return before - self._count
 
     def _allocate(self, entries: int) -> None:
-        old = list(zip(self._keys, self._states, self._rounds, strict=True)) if self._count else []
+        old = zip(self._keys, self._states, self._rounds, strict=True)  # not a list: it would be 20 MB
         capacity = _SMALLEST
         while capacity * _MOST_USED <= entries:
             capacity *= 2
