@@ -12,8 +12,11 @@ from hypothesis import given, strategies as st
 from dags_agent.errors import Reason, Refused
 from dags_agent.listing import Listing
 from dags_agent.manifest import Manifest, ManifestUnreadable, ReleasedFile, new_release_id, published_at
-from dags_agent.plan import Policy, Target, compare, make_plan, to_retire
+from dags_agent.plan import compare, make_plan
+from dags_agent.policy import Policy
+from dags_agent.retention import to_retire
 from dags_agent.steps import CompileFiles, FetchFiles, Record, Retire, Seal, Sweep, Switch
+from dags_agent.target import Target
 
 from .fakes import NOON, listing_of
 

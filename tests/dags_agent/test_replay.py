@@ -15,7 +15,8 @@ import pytest
 from dags_agent.disk import observe
 from dags_agent.fetch import Fetcher
 from dags_agent.layout import Layout
-from dags_agent.plan import Policy, make_plan
+from dags_agent.plan import make_plan
+from dags_agent.policy import Policy
 from dags_agent.publish import Publisher
 from dags_agent.steps import Step
 from dags_agent.writer import WriterLease

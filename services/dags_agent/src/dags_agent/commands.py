@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from dags_agent.disk import damaged, observe, read_manifest
+from dags_agent.disk import damaged, observe, read_manifest, read_manifest_file
 from dags_agent.layout import Layout
 from dags_agent.leases import read_leases
 from dags_agent.manifest import Manifest, ManifestUnreadable, is_release_id, published_at
-from dags_agent.plan import Target
 from dags_agent.settings import DagsAgentSettings
 from dags_agent.state import lift_hold, place_hold, read_hold, write_superseded
+from dags_agent.target import Target
 from dags_agent.verify import Verifier
 from dags_agent.writer import WriterLease, held_in_thread
 from sidecar.app import Runtime
@@ -179,7 +179,7 @@ def _chosen(target: Target, wanted: str | None) -> str:
 
 def _refuse_unless_whole(layout: Layout, release_id: str) -> None:
     try:
-        manifest = Manifest.read(layout.manifest(release_id))
+        manifest = read_manifest_file(layout.manifest(release_id))
     except (FileNotFoundError, ManifestUnreadable) as err:
         raise Permanent(f"Cannot roll back to {release_id}", why=f"its manifest is unusable: {err}") from err
     missing = damaged(layout, manifest)
@@ -193,7 +193,7 @@ def _refuse_unless_whole(layout: Layout, release_id: str) -> None:
 
 def _size(layout: Layout, release_id: str) -> str:
     try:
-        files = Manifest.read(layout.manifest(release_id)).files
+        files = read_manifest_file(layout.manifest(release_id)).files
     except (OSError, ManifestUnreadable):
         return "manifest unusable"
     return f"{len(files)} files, {sum(file.size_bytes for file in files)} bytes"

@@ -20,7 +20,7 @@ from dags_agent.layout import Layout
 from dags_agent.listing import Listing
 from dags_agent.order import Mode, Order, Published
 from dags_agent.ownership import Owner
-from dags_agent.plan import Policy
+from dags_agent.policy import Policy
 from dags_agent.releases import ReleaseMode
 from dags_agent.settings import DagsAgentSettings
 from dags_agent.source import Source
@@ -28,7 +28,7 @@ from dags_agent.state import read_hold
 from dags_agent.verify import Drift
 from dags_agent.writer import Fence, WriterLease
 from sidecar.app import Runtime
-from sidecar.errors import Transient
+from sidecar.errors import SidecarError, Transient
 
 T = TypeVar("T")
 
@@ -209,6 +209,14 @@ class Cycle:
                 why="the first upload is not complete",
                 remedy="Upload the marker object last, or unset DAGS_AGENT_MARKER",
             )
+        else:
+            self._fail_when_stale(
+                Transient(
+                    "What S3 has is not published",
+                    why="its files changed, and the marker was not written since",
+                    remedy="Write the marker object (any bytes will do), or unset DAGS_AGENT_MARKER",
+                )
+            )
 
     async def _publish(self, listing: Listing) -> None:
         if self._gated and self._gated[0] == listing.fingerprint and not self._drift:
@@ -300,7 +308,7 @@ class Cycle:
             self._behind_since = now
         return now - self._behind_since
 
-    def _fail_when_stale(self, err: Refused | StandsBy) -> None:
+    def _fail_when_stale(self, err: SidecarError) -> None:
         limit = self._settings.stale_after_seconds
         if limit and self._is_behind() >= limit:
             self._runtime.health.not_ready(f"what is served is older than what S3 has: {err}")

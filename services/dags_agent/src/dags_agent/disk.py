@@ -11,9 +11,9 @@ from pathlib import Path
 from dags_agent.layout import LINK_PREFIX, Layout
 from dags_agent.manifest import Manifest, ManifestUnreadable, ReleasedFile, is_release_id
 from dags_agent.note import NAME as NOTE
-from dags_agent.plan import Target
 from dags_agent.state import read_superseded
 from dags_agent.steps import Leftover, Place
+from dags_agent.target import Target
 from sidecar.files import TEMPORARY
 
 _NONE: frozenset[str] = frozenset()
@@ -54,13 +54,24 @@ def observe(layout: Layout, *, trusted: str | None = None) -> Target:
     )
 
 
+def read_manifest_file(path: Path) -> Manifest:
+    """Return the manifest in a file.
+
+    Raises:
+        ManifestUnreadable: it is torn, edited by hand, or of another format.
+        OSError: it is not there, or the file system did not answer.
+    """
+    with path.open("rb") as lines:
+        return Manifest.from_lines(lines)
+
+
 def read_manifest(layout: Layout, release_id: str) -> Manifest:
     """Return a release's manifest; where it is lost, one made from the tree with every ETag unknown.
 
     So a lost manifest means that all is fetched again, and the guards against deletion still count.
     """
     try:
-        return Manifest.read(layout.manifest(release_id))
+        return read_manifest_file(layout.manifest(release_id))
     except (FileNotFoundError, ManifestUnreadable):
         files = sorted(_regular_files(layout.release(release_id)))
         return Manifest(
@@ -119,7 +130,7 @@ def foreign_paths(root: Path, manifest: Manifest) -> frozenset[str]:
 def _fingerprint(layout: Layout, release_id: str) -> str | None:
     """Return what a release is known to hold; None when its tree is not what its manifest says."""
     try:
-        manifest = Manifest.read(layout.manifest(release_id))
+        manifest = read_manifest_file(layout.manifest(release_id))
     except (OSError, ManifestUnreadable):
         return None
     return None if damaged(layout, manifest) else manifest.fingerprint

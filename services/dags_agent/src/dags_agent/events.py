@@ -19,8 +19,9 @@ from dags_agent.errors import (
 from dags_agent.listing import Listing, Skipped
 from dags_agent.manifest import published_at
 from dags_agent.ownership import Owner
-from dags_agent.plan import Delta, Target
+from dags_agent.plan import Delta
 from dags_agent.state import Hold
+from dags_agent.target import Target
 from dags_agent.verify import Drift
 from sidecar.errors import SidecarError
 from sidecar.telemetry import Telemetry

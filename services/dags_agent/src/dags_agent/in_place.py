@@ -16,6 +16,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from dags_agent import gate
+from dags_agent.disk import read_manifest_file
 from dags_agent.errors import Fenced
 from dags_agent.events import Events
 from dags_agent.fetch import Fetched, Fetcher
@@ -26,11 +27,13 @@ from dags_agent.listing import Listing, SourceObject
 from dags_agent.manifest import Manifest, ManifestUnreadable, ReleasedFile, new_release_id, published_at
 from dags_agent.note import NAME as NOTE, ReleaseNote, note_of, read_note
 from dags_agent.order import Order, Published
-from dags_agent.plan import Delta, Policy, Target, compare, is_renamed, refuse_destruction, resolve
+from dags_agent.plan import Delta, compare, is_renamed, refuse_destruction, resolve
+from dags_agent.policy import Policy
 from dags_agent.releases import verifier_of
 from dags_agent.removal import remove
 from dags_agent.settings import DagsAgentSettings
 from dags_agent.state import read_hold
+from dags_agent.target import Target
 from dags_agent.threads import in_thread
 from dags_agent.verify import Drift
 from sidecar.app import Runtime
@@ -165,7 +168,7 @@ class InPlaceMode:
 
     def _manifest(self) -> Manifest | None:
         try:
-            return Manifest.read(self._manifest_path)
+            return read_manifest_file(self._manifest_path)
         except (FileNotFoundError, NotADirectoryError, ManifestUnreadable):
             return None
 
@@ -220,6 +223,7 @@ class InPlaceMode:
             files=tuple(files),
             marker_etag=listing.marker.etag if listing.marker else "",
             deploy=order.deploy,
+            marker_written_at=listing.marker.last_modified.isoformat() if listing.marker else "",
         )
 
     def _switch(self, order: Order, manifest: Manifest, delta: Delta, staged: Path) -> None:

@@ -6,14 +6,12 @@ never by looking at the files.
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 from dags_agent.listing import fingerprint
@@ -70,6 +68,7 @@ class Manifest:
         files: sorted by path.
         marker_etag: of the object that said that the upload is complete; empty without one.
         deploy: what the deployer calls this deploy, as the marker says; empty when it does not.
+        marker_written_at: that object's LastModified, ISO 8601; empty without one.
     """
 
     release_id: str
@@ -77,6 +76,7 @@ class Manifest:
     files: tuple[ReleasedFile, ...]
     marker_etag: str = ""
     deploy: str = ""
+    marker_written_at: str = ""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -104,6 +104,7 @@ class Manifest:
             "fingerprint": self.fingerprint,
             "marker_etag": self.marker_etag,
             "deploy": self.deploy,
+            "marker_written_at": self.marker_written_at,
         }
         encode = json.JSONEncoder(ensure_ascii=False).encode
         text = bytearray(f"{encode(head)[:-1]}{_FILES_BEGIN}".encode())
@@ -113,27 +114,17 @@ class Manifest:
         return bytes(text)
 
     @classmethod
-    def read(cls, path: Path) -> Manifest:
-        """Read the manifest in a file, a line at a time.
-
-        Raises:
-            ManifestUnreadable: see :meth:`from_json`.
-            OSError: it is not there, or the file system did not answer.
-        """
-        with path.open("rb") as lines:
-            return cls._of(lines)
+    def from_json(cls, text: bytes) -> Manifest:
+        """Read a manifest; raises as :meth:`from_lines`."""
+        return cls.from_lines(text.splitlines(keepends=True))
 
     @classmethod
-    def from_json(cls, text: bytes) -> Manifest:
-        """Read a manifest.
+    def from_lines(cls, lines: Iterable[bytes]) -> Manifest:
+        """Read a manifest from the lines of its file, without holding them all.
 
         Raises:
             ManifestUnreadable: it is torn, edited by hand, or of another format.
         """
-        return cls._of(io.BytesIO(text))
-
-    @classmethod
-    def _of(cls, lines: Iterable[bytes]) -> Manifest:
         try:
             document, files = _read(iter(lines))
             manifest = cls(
@@ -142,6 +133,7 @@ class Manifest:
                 files=files,
                 marker_etag=str(document.get("marker_etag", "")),
                 deploy=str(document.get("deploy", "")),
+                marker_written_at=str(document.get("marker_written_at", "")),
             )
             known = (document["format"], document["fingerprint"])
         except (AttributeError, KeyError, TypeError, ValueError) as err:

@@ -8,7 +8,8 @@ from typing import Protocol
 from dags_agent.listing import Listing
 from dags_agent.note import ReleaseNote
 from dags_agent.ownership import Owner
-from dags_agent.plan import Delta, Policy
+from dags_agent.plan import Delta
+from dags_agent.policy import Policy
 from dags_agent.verify import Drift
 from dags_agent.writer import Fence
 

@@ -9,20 +9,20 @@ impossible.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from dags_agent.errors import Reason, Refused, Skip
 from dags_agent.keys import parents
-from dags_agent.listing import Listing, Skipped, SourceObject
-from dags_agent.manifest import Manifest, ReleasedFile, new_release_id, published_at
+from dags_agent.listing import Listing, Skipped, SourceObject, is_same_marker
+from dags_agent.manifest import ReleasedFile, new_release_id, published_at
+from dags_agent.policy import Policy
+from dags_agent.retention import to_retire
 from dags_agent.steps import (
     CompileFiles,
     Discard,
     FetchFiles,
-    Leftover,
     LinkFiles,
     MakeDirectories,
     Place,
@@ -34,51 +34,7 @@ from dags_agent.steps import (
     Sweep,
     Switch,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What is on disk.
-
-    Attributes:
-        live: the release that ``current`` names; None before the first.
-        manifest: of the live release; None before the first.
-        damaged: paths of the live release that are absent, or not what the manifest says.
-        foreign: what lies in the live release and was not published there: a planted link, a stray file.
-        leased: releases that a reader holds (docs/adr/0020).
-        releases: the whole releases, live or not, with the fingerprint of those newer than the live one;
-            None where it is older, its manifest cannot be read, or its tree is not what that says.
-        ahead: the release for whose successor this process has made links; None for none.
-        superseded: when each release lost its place to another, where that is known.
-        leftovers: of killed runs.
-    """
-
-    live: str | None = None
-    manifest: Manifest | None = None
-    damaged: frozenset[str] = frozenset()
-    foreign: frozenset[str] = frozenset()
-    leased: frozenset[str] = frozenset()
-    ahead: str | None = None
-    releases: Mapping[str, str | None] = field(default_factory=dict)
-    superseded: Mapping[str, datetime] = field(default_factory=dict)
-    leftovers: tuple[Leftover, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """What the operator wants (see :class:`dags_agent.settings.DagsAgentSettings`).
-
-    Attributes:
-        may_delete_all: whether somebody said ``--allow-delete``: no number of deletions is refused.
-        prepares_ahead: whether this process lives to use the links that it makes for the next release.
-    """
-
-    max_delete_fraction: float
-    keep_releases: int
-    keep: timedelta
-    must_compile: bool
-    may_delete_all: bool = False
-    prepares_ahead: bool = False
+from dags_agent.target import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,35 +130,10 @@ def make_plan(
 
 def is_renamed(listing: Listing, target: Target) -> bool:
     """Return whether a marker announces the live files again: a pipeline waits for its own deploy."""
-    return (
-        listing.marker is not None
-        and target.manifest is not None
-        and target.manifest.marker_etag != listing.marker.etag
-    )
-
-
-def to_retire(
-    releases: set[str],
-    live: str,
-    superseded: Mapping[str, datetime],
-    policy: Policy,
-    *,
-    now: datetime,
-    leased: frozenset[str] = frozenset(),
-) -> list[str]:
-    """Return the releases that nobody can need: not live, leased or among the newest, replaced long ago.
-
-    Where it is not known when a release was replaced, its successor's publish time stands in.
-    """
-    by_age = sorted(releases)
-    newest = by_age[-policy.keep_releases :]
-    retired = []
-    for release, successor in pairwise(by_age):
-        replaced_at = superseded.get(release, published_at(successor))
-        is_needed = release == live or release in leased or release in newest
-        if not is_needed and now - replaced_at >= policy.keep:
-            retired.append(release)
-    return retired
+    known = target.manifest
+    if listing.marker is None or known is None:
+        return False
+    return not is_same_marker(listing.marker, etag=known.marker_etag, written_at=known.marker_written_at)
 
 
 def refuse_destruction(listing: Listing, delta: Delta, target: Target, policy: Policy) -> None:

@@ -14,10 +14,12 @@ from dags_agent.leases import leased_releases, sweep_leases
 from dags_agent.listing import Listing
 from dags_agent.note import ReleaseNote, read_note
 from dags_agent.order import Order, Published
-from dags_agent.plan import Delta, Policy, Target, compare, make_plan, resolve
+from dags_agent.plan import Delta, compare, make_plan, resolve
+from dags_agent.policy import Policy
 from dags_agent.publish import Publisher
 from dags_agent.settings import DagsAgentSettings
 from dags_agent.steps import Chore, MakeDirectories, Prepare, Retire, Step, Sweep, Switch
+from dags_agent.target import Target
 from dags_agent.threads import in_thread
 from dags_agent.verify import Drift, Verifier
 from sidecar.app import Runtime

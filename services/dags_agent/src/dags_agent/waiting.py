@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dags_agent.deploy_settings import DeploySettings
+from dags_agent.disk import read_manifest_file
 from dags_agent.layout import Layout
-from dags_agent.manifest import Manifest, ManifestUnreadable
+from dags_agent.manifest import ManifestUnreadable
 from dags_agent.note import ReleaseNote, parse_note, read_note
 from sidecar.app import Runtime
 from sidecar.errors import EXIT_OK, ConfigError, Transient
@@ -70,7 +71,7 @@ def _etags(settings: DeploySettings, release_id: str) -> set[str]:
     in_place = settings.publish == "in_place"
     path = layout.own / "manifest.json" if in_place else layout.manifest(release_id)
     try:
-        return {file.etag.strip('"') for file in Manifest.read(path).files}
+        return {file.etag.strip('"') for file in read_manifest_file(path).files}
     except (OSError, ManifestUnreadable):
         return set()
 
