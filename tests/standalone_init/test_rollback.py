@@ -205,3 +205,11 @@ def test_after_an_interrupted_upgrade_the_plan_knows_where_it_came_from(
     found = json.loads(standalone_init("rollback-plan", "--json").out)
     assert found["deferred_tasks"] == 1
     assert "airflow db downgrade" not in json.dumps(found)
+
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+        connection.execute("UPDATE airflow_ecs.init_run SET to_revision = 'ffffffffffff'")
+    gate = standalone_init("gate")
+    assert gate.code == 65
+    assert "Deploy the image that migrated it, of Airflow 3.3.99" in gate.err
+    assert "which migrated it on" in standalone_init("rollback-plan").out
