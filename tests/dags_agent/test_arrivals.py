@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dags_agent.listing import Listed
 from dags_agent.note import read_note
 from sidecar.errors import Transient
 
@@ -19,6 +21,7 @@ from .fakes import NOON, PREFIX, Agent, FakeSource, an_agent
 ONE = {"a.py": b"V = 1\n", "lib/b.py": b"V = 1\n"}
 TWO = {"a.py": b"V = 2\n", "lib/b.py": b"V = 2\n"}
 MARKER = "_release.json"
+DEEP = b"[" * 60_000
 Start = Callable[..., Agent]
 
 
@@ -92,6 +95,78 @@ async def test_the_same_files_announced_again_are_a_deploy_of_their_own(start: S
     assert agent.source.opened == [f"{PREFIX}{MARKER}"]
 
 
+def write_again(agent: Agent, at: datetime) -> None:
+    """Let the marker be written again with the bytes that it has: only its time tells."""
+    real = agent.source.list
+
+    async def listed_later() -> list[Listed]:
+        return [
+            replace(item, last_modified=at) if item.key == f"{PREFIX}{MARKER}" else item
+            for item in await real()
+        ]
+
+    agent.source.list = listed_later  # type: ignore[method-assign]  # the bucket's own clock
+
+
+@pytest.mark.parametrize("publish", ["release", "in_place"])
+async def test_a_marker_written_again_with_the_same_bytes_announces_a_deploy(
+    start: Start, publish: str
+) -> None:
+    agent = start(marker=MARKER, publish=publish)
+    read = agent.files if publish == "release" else lambda: {"a.py": (agent.target / "a.py").read_bytes()}
+    agent.source.set(ONE | {MARKER: b""})
+    await agent.cycle.sync()
+    agent.source.set(TWO | {MARKER: b""})
+    await agent.cycle.sync()
+    assert read()["a.py"] == ONE["a.py"]
+    write_again(agent, NOON + timedelta(minutes=1))
+    await agent.cycle.sync()
+    assert read()["a.py"] == TWO["a.py"]
+    await agent.cycle.sync()
+    assert agent.metric("releases_published_total") == 2
+
+
+async def test_a_release_of_a_version_that_kept_no_marker_time_is_not_announced_by_the_update(
+    start: Start,
+) -> None:
+    agent = start(marker=MARKER)
+    agent.source.set(marked(ONE, "v1"))
+    await agent.cycle.sync()
+    for path in (agent.target / "current/.release.json", *(agent.target / "releases").glob("*.json")):
+        path.write_text(path.read_text().replace(NOON.isoformat(), ""))
+    agent.source.set(marked(ONE | {"a.py": TWO["a.py"]}, "v1"))  # half of an upload
+    await start(marker=MARKER).cycle.sync()
+    assert agent.files() == ONE
+
+
+async def test_an_upload_whose_marker_never_comes_is_stale_in_the_end(start: Start) -> None:
+    agent = start(marker=MARKER, stale_after_seconds=600)
+    agent.source.set(marked(ONE, "v1"))
+    await agent.cycle.sync()
+    agent.source.set(marked(TWO, "v1"))
+    await agent.cycle.tick()
+    agent.clock.advance(599)
+    await agent.cycle.tick()
+    agent.clock.advance(1)
+    with pytest.raises(Transient, match="the marker was not written since"):
+        await agent.cycle.tick()
+    assert not agent.runtime.health.ready()[0]
+    agent.source.set(marked(TWO, "v2"))
+    await agent.cycle.tick()
+    assert agent.files() == TWO
+
+
+async def test_a_marker_whose_bytes_are_not_its_own_names_no_deploy(start: Start) -> None:
+    agent = start(marker=MARKER)
+    agent.source.set(marked(ONE, "v1"))
+    agent.source.in_transit = lambda key, content: (
+        content.replace(b"v1", b"v2") if key.endswith(MARKER) else content
+    )
+    with pytest.raises(Transient, match="not the listed ones"):
+        await agent.cycle.sync()
+    assert not (agent.target / "current").exists()
+
+
 async def test_damage_is_repaired_although_no_marker_changed(start: Start) -> None:
     agent = start(marker=MARKER)
     agent.source.set(marked(ONE, "v1"))
@@ -102,7 +177,9 @@ async def test_damage_is_repaired_although_no_marker_changed(start: Start) -> No
     assert agent.files() == ONE
 
 
-@pytest.mark.parametrize("body", [b"", b"not json", b"[]", b'{"id": 7}', b'{"id": "a\\nb"}', b"x" * 70_000])
+@pytest.mark.parametrize(
+    "body", [b"", b"not json", b"[]", b'{"id": 7}', b'{"id": "a\\nb"}', b"x" * 70_000, DEEP]
+)
 async def test_any_object_may_be_the_marker(start: Start, body: bytes) -> None:
     agent = start(marker=MARKER)
     agent.source.set(ONE | {MARKER: body})

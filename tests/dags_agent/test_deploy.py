@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 
 from dags_agent.deploy_settings import DeploySettings
-from dags_agent.deploying import _Uploader, files_of
+from dags_agent.deploying import Deletions, _is_left_out, _Uploader, files_of
 from dags_agent.settings import SourceUrl
 from sidecar.errors import Permanent
 from sidecar.testing.plugin import Finished, SidecarProcess
@@ -20,6 +22,7 @@ from sidecar.testing.waiting import wait_until
 from .fakes import tree
 
 Run = Callable[..., Finished]
+ALL = Deletions(is_left_out=lambda _name: False, max_fraction=1)
 FILES = {"a.py": b"V = 1\n", "lib/b.py": b"V = 1\n", ".airflowignore": b"tests\n"}
 
 
@@ -41,7 +44,6 @@ def checkout(tmp_path: Path) -> Path:
         (root / path).write_bytes(content)
     (root / "__pycache__").mkdir()
     (root / "__pycache__/a.cpython-311.pyc").write_bytes(b"byte code")
-    (root / "link.py").symlink_to("/etc/passwd")
     return root
 
 
@@ -70,6 +72,9 @@ def test_a_tree_is_uploaded_once_with_its_deletions_when_asked_and_the_marker(
     again = run_sidecar("dags_agent", "publish", str(checkout), url, "--id", "v2", settings=settings)
     assert (json.loads(again.out)["uploaded"], json.loads(again.out)["deleted"]) == (1, 0)
     assert "dags/lib/b.py" in keys(bucket_name)
+    marker = json.loads(again.out)["etag"]
+    same = run_sidecar("dags_agent", "publish", str(checkout), url, "--id", "v2", settings=settings)
+    assert json.loads(same.out)["etag"] != marker  # `wait --etag` waits for this run, not for one before
     last = run_sidecar("dags_agent", "publish", str(checkout), url, "--delete", settings=settings)
     assert (json.loads(last.out)["uploaded"], json.loads(last.out)["deleted"]) == (0, 1)
     assert "dags/lib/b.py" not in keys(bucket_name)
@@ -78,15 +83,17 @@ def test_a_tree_is_uploaded_once_with_its_deletions_when_asked_and_the_marker(
 class RecordingClient:
     """Notes the order of writes; fails where a test says so."""
 
-    def __init__(self, *, fails_at: str = "") -> None:
+    def __init__(self, *, fails_at: str = "", listed: tuple[str, ...] = ("gone.py",)) -> None:
         self.wrote: list[str] = []
+        self.deleted: list[str] = []
+        self._listed = listed
         self._fails_at = fails_at
 
     def get_paginator(self, _name: str) -> RecordingClient:
         return self
 
     def paginate(self, **_arguments: str) -> list[dict[str, list[dict[str, object]]]]:
-        return [{"Contents": [{"Key": "dags/gone.py", "Size": 1, "ETag": '"x"'}]}]
+        return [{"Contents": [{"Key": f"dags/{name}", "Size": 1, "ETag": '"x"'} for name in self._listed]}]
 
     def put_object(self, *, Key: str, **_arguments: object) -> dict[str, str]:  # noqa: N803 - boto3's
         if self._fails_at and Key.endswith(self._fails_at):
@@ -94,8 +101,9 @@ class RecordingClient:
         self.wrote.append(f"put {Key}")
         return {"ETag": '"e"'}
 
-    def delete_objects(self, **_arguments: object) -> dict[str, list[object]]:
+    def delete_objects(self, *, Delete: dict[str, Any], **_arguments: object) -> dict[str, list[object]]:  # noqa: N803 - boto3's
         self.wrote.append("delete")
+        self.deleted += [item["Key"] for item in Delete["Objects"]]
         return {}
 
 
@@ -105,13 +113,45 @@ def test_the_marker_is_written_after_everything_else_and_not_at_all_when_somethi
     files = files_of(checkout, DeploySettings())
     url = SourceUrl(bucket="bucket", prefix="dags/")
     client = RecordingClient()
-    _Uploader(client, url, threads=2).upload(files, marker="_m", deploy="v1", deletes=True)  # type: ignore[arg-type]  # a fake
+    _Uploader(client, url, threads=2).upload(files, marker="_m", document={}, deletions=ALL)  # type: ignore[arg-type]  # a fake
     assert client.wrote[-2:] == ["delete", "put dags/_m"]
     failing = RecordingClient(fails_at="b.py")
     with pytest.raises(Permanent):
-        _Uploader(failing, url, threads=2).upload(files, marker="_m", deploy="v1", deletes=True)  # type: ignore[arg-type]  # a fake
+        _Uploader(failing, url, threads=2).upload(files, marker="_m", document={}, deletions=ALL)  # type: ignore[arg-type]  # a fake
     assert "put dags/_m" not in failing.wrote
     assert "delete" not in failing.wrote
+
+
+def test_what_is_left_out_of_a_deploy_is_not_deleted_by_it(checkout: Path) -> None:
+    settings = DeploySettings(exclude=("data/",))
+    client = RecordingClient(listed=("gone.py", "data/big.csv", "a.py", "lib/b.py", ".airflowignore"))
+    _Uploader(client, SourceUrl(bucket="bucket", prefix="dags/"), threads=2).upload(  # type: ignore[arg-type]  # a fake
+        files_of(checkout, settings),
+        marker="_m",
+        document={},
+        deletions=Deletions(is_left_out=partial(_is_left_out, settings=settings), max_fraction=0.5),
+    )
+    assert client.deleted == ["dags/gone.py"]
+
+
+def test_a_deploy_that_would_delete_most_of_a_prefix_is_refused_before_it_begins(checkout: Path) -> None:
+    client = RecordingClient(listed=("x.py", "y.py", "z.py"))
+    with pytest.raises(Permanent, match="3 of 3 objects would be deleted"):
+        _Uploader(client, SourceUrl(bucket="bucket", prefix="dags/"), threads=2).upload(  # type: ignore[arg-type]  # a fake
+            files_of(checkout, DeploySettings()),
+            marker="_m",
+            document={},
+            deletions=Deletions(is_left_out=lambda _name: False, max_fraction=0.5),
+        )
+    assert client.wrote == []
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "/etc", "nowhere"])
+def test_a_symlink_is_named_and_stops_the_upload_unless_it_is_excluded(checkout: Path, target: str) -> None:
+    (checkout / "lib/link").symlink_to(target)
+    with pytest.raises(Permanent, match=r"'lib/link' cannot be published: it is a symlink"):
+        files_of(checkout, DeploySettings())
+    assert files_of(checkout, DeploySettings(exclude=("lib/link",))).keys() == FILES.keys()
 
 
 @pytest.mark.parametrize(
@@ -119,6 +159,7 @@ def test_the_marker_is_written_after_everything_else_and_not_at_all_when_somethi
     [
         (("publish", "/nowhere", "s3://bucket/x/"), "it is no directory", 2),
         (("publish", ".", "bucket/x"), "is no place to publish to", 2),
+        (("publish", ".", "s3://bucket", "--delete"), "it is a whole bucket", 2),
         (("wait", "--release", "v1"), "There is nowhere to look. Give --url, or set DAGS_AGENT_TARGET", 2),
         (("wait", "--release", "v1", "--url", "host:1"), "is no address", 2),
     ],

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 from dags_agent.errors import SourceChanged
 from dags_agent.events import Events
+from dags_agent.fetch import refuse_other_bytes
 from dags_agent.keys import KeyRules, to_listing
-from dags_agent.listing import Listed, Listing, SourceObject
+from dags_agent.listing import Listed, Listing, SourceObject, is_same_marker
 from dags_agent.note import ReleaseNote
 from dags_agent.settings import DagsAgentSettings
 from dags_agent.source import Source
@@ -75,7 +76,7 @@ class Arrivals:
             SourceChanged: S3 changes faster than it can be listed.
             SidecarError: there is no complete listing.
         """
-        is_announced = listing.marker is None or (live and live.marker_etag == listing.marker.etag)
+        is_announced = listing.marker is None or _is_published(listing.marker, live)
         if live is not None and live.fingerprint == listing.fingerprint and is_announced:
             return listing  # what is live: nothing arrives
         if self._settings.marker is not None:
@@ -87,25 +88,27 @@ class Arrivals:
 
         Raises:
             SourceChanged: the marker was replaced.
-            SidecarError: it cannot be read.
+            SidecarError: it cannot be read, or its bytes are not the listed ones.
         """
         marker = listing.marker
         if marker is None or marker.size_bytes > _MARKER_BYTES_MAX:
             return ""
         text = b""
         async with self._source.open(marker) as download:
-            while piece := await download.read(_MARKER_BYTES_MAX):
+            while len(text) <= marker.size_bytes and (piece := await download.read(_MARKER_BYTES_MAX)):
+                download.checksum.update(piece)
                 text += piece
+            refuse_other_bytes(marker, len(text), download)
         return _deploy(text)
 
     async def _marked(self, listing: Listing, live: ReleaseNote | None) -> Listing | None:
         """The files may have been listed before the marker was: only what is listed after it counts."""
         marker = listing.marker
-        if marker is None or (live is not None and live.marker_etag == marker.etag):
+        if marker is None or _is_published(marker, live):
             self._events.waits_for_marker(self._settings.marker or "", has_marker=marker is not None)
             return None
         again = await self.listing()
-        if _etag(again.marker) != marker.etag:
+        if again.marker != marker:
             raise SourceChanged(f"Key {marker.key!r} changed while the source was being listed")
         return again
 
@@ -146,13 +149,15 @@ def taken_from(listed: list[Listed]) -> Iterator[Listed]:
         yield listed.pop()
 
 
-def _etag(marker: SourceObject | None) -> str:
-    return marker.etag if marker else ""
+def _is_published(marker: SourceObject, live: ReleaseNote | None) -> bool:
+    return live is not None and is_same_marker(
+        marker, etag=live.marker_etag, written_at=live.marker_written_at
+    )
 
 
 def _deploy(text: bytes) -> str:
     try:
         name = json.loads(text)["id"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
     return name[:_DEPLOY_CHARACTERS_MAX] if isinstance(name, str) and name.isprintable() else ""

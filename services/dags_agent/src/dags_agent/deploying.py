@@ -12,9 +12,10 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,11 +42,23 @@ _PUT_BYTES_MAX = 5 << 30  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_
 class Upload:
     """What one run did."""
 
-    deploy: str
     uploaded: int
     unchanged: int
     deleted: int
     marker_etag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletions:
+    """What may be deleted of the objects that the tree does not have.
+
+    Attributes:
+        is_left_out: whether a path is none of this deploy's business: its object stays.
+        max_fraction: of the objects below the prefix; more are refused.
+    """
+
+    is_left_out: Callable[[str], bool]
+    max_fraction: float
 
 
 def add_publish_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +69,11 @@ def add_publish_arguments(parser: argparse.ArgumentParser) -> None:
         "--id", dest="deploy", help="the name of this deploy, for `wait --release`; default: random"
     )
     parser.add_argument("--delete", action="store_true", help="also delete objects that DIR does not have")
+    parser.add_argument(
+        "--allow-delete",
+        action="store_true",
+        help="delete also more of them than DAGS_AGENT_MAX_DELETE_FRACTION",
+    )
 
 
 def publish(settings: DeploySettings, runtime: Runtime, arguments: argparse.Namespace) -> int:
@@ -63,20 +81,35 @@ def publish(settings: DeploySettings, runtime: Runtime, arguments: argparse.Name
 
     Raises:
         ConfigError: DIR or the URL is not usable, or S3 says no.
-        Permanent: DIR holds nothing, or a name that cannot be published; nothing was uploaded.
+        Permanent: DIR holds nothing, a symlink, or a name that cannot be published, or too much would be
+            deleted; nothing was uploaded.
         Transient: S3 did not answer; run it again.
     """
     try:
         url = SourceUrl.parse(arguments.url)
     except ValueError as err:
         raise ConfigError(f"{arguments.url!r} is no place to publish to", why=str(err)) from None
+    if arguments.delete and not url.prefix:
+        raise ConfigError(
+            f"{arguments.url!r} is no place to delete from",
+            why="it is a whole bucket, and all else in it would be deleted",
+            remedy="Publish below a prefix, or without --delete",
+        )
     deploy = arguments.deploy or uuid.UUID(int=runtime.rng.getrandbits(128), version=4).hex
     files = files_of(arguments.directory, settings)
     client = runtime.aws.session.client("s3", config=runtime.aws.config(connections=settings.max_concurrency))
     marker = settings.marker or _MARKER
     try:
         upload = _Uploader(client, url, threads=settings.max_concurrency).upload(
-            files, marker=marker, deploy=deploy, deletes=arguments.delete
+            files,
+            marker=marker,
+            document=_marker_document(runtime, deploy, files),
+            deletions=Deletions(
+                is_left_out=partial(_is_left_out, settings=settings),
+                max_fraction=1.0 if arguments.allow_delete else settings.max_delete_fraction,
+            )
+            if arguments.delete
+            else None,
         )
     except (ClientError, BotoCoreError) as err:
         raise translate(err, f"Cannot publish to {url}") from err
@@ -85,7 +118,7 @@ def publish(settings: DeploySettings, runtime: Runtime, arguments: argparse.Name
     sys.stdout.write(
         json.dumps(
             {
-                "id": upload.deploy,
+                "id": deploy,
                 "uploaded": upload.uploaded,
                 "unchanged": upload.unchanged,
                 "deleted": upload.deleted,
@@ -103,17 +136,21 @@ def files_of(directory: Path, settings: DeploySettings) -> dict[str, Path]:
 
     Raises:
         ConfigError: it is no directory.
-        Permanent: it is empty, or holds a name that the agent would not publish.
+        Permanent: it is empty, or holds a symlink or a name that the agent would not publish.
     """
     if not directory.is_dir():
         raise ConfigError(f"{str(directory)!r} cannot be published", why="it is no directory")
     files = {}
-    for path in _plain_files(directory):
+    for path in _files_and_links(directory):
         name = path.relative_to(directory).as_posix()
-        if matches_any(name, (*ALWAYS_LEFT_OUT, *settings.exclude)) or name.partition("/")[0] in RESERVED:
+        if _is_left_out(name, settings=settings):
             continue
-        if settings.include and not matches_any(name, settings.include):
-            continue
+        if path.is_symlink():
+            raise Permanent(
+                f"{name!r} cannot be published",
+                why="it is a symlink, and S3 has none",
+                remedy="Put the file in its place, or add it to DAGS_AGENT_EXCLUDE",
+            )
         try:
             files[relative_path(name, prefix="")] = path
         except (UnsafeKey, UnicodeEncodeError) as err:
@@ -127,6 +164,19 @@ def files_of(directory: Path, settings: DeploySettings) -> dict[str, Path]:
     return files
 
 
+def _is_left_out(name: str, *, settings: DeploySettings) -> bool:
+    if matches_any(name, (*ALWAYS_LEFT_OUT, *settings.exclude)) or name.partition("/")[0] in RESERVED:
+        return True
+    return bool(settings.include) and not matches_any(name, settings.include)
+
+
+def _marker_document(runtime: Runtime, deploy: str, files: dict[str, Path]) -> dict[str, object]:
+    """Return what the marker says; never the same twice, so that its ETag names this run alone."""
+    nonce = f"{runtime.rng.getrandbits(64):016x}"
+    at = runtime.clock.now().isoformat(timespec="milliseconds")
+    return {"id": deploy, "files": len(files), "at": at, "nonce": nonce}
+
+
 class _Uploader:
     """Uploads one tree. Each call is idempotent."""
 
@@ -135,18 +185,28 @@ class _Uploader:
         self._url = url
         self._threads = threads
 
-    def upload(self, files: dict[str, Path], *, marker: str, deploy: str, deletes: bool) -> Upload:
-        """Bring the prefix in step with ``files``, then write the marker."""
+    def upload(
+        self,
+        files: dict[str, Path],
+        *,
+        marker: str,
+        document: Mapping[str, object],
+        deletions: Deletions | None = None,
+    ) -> Upload:
+        """Bring the prefix in step with ``files``, then write the marker.
+
+        Raises:
+            Permanent: more would be deleted than may be; nothing was changed.
+        """
         listed = self._listed()
         listed.pop(marker, None)
+        gone = _gone(listed.keys(), files.keys(), deletions) if deletions else []
         changed = [
             name for name in sorted(files) if name != marker and _differs(files[name], listed.get(name))
         ]
         self._in_threads(lambda name: self._put(name, files[name]), changed)
-        gone = sorted(listed.keys() - files.keys()) if deletes else []
         for batch in _batches(gone):
             self._delete(batch)
-        document = {"id": deploy, "files": len(files)}
         answer = self._client.put_object(
             Bucket=self._url.bucket,
             Key=f"{self._url.prefix}{marker}",
@@ -154,7 +214,6 @@ class _Uploader:
             ContentType="application/json",
         )
         return Upload(
-            deploy=deploy,
             uploaded=len(changed),
             unchanged=len(files) - len(changed),
             deleted=len(gone),
@@ -211,11 +270,26 @@ def _differs(path: Path, listed: tuple[int, str] | None) -> bool:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() != listed[1]
 
 
-def _plain_files(directory: Path) -> Iterator[Path]:
-    for top, _, names in os.walk(directory):
-        for name in sorted(names):
+def _gone(listed: AbstractSet[str], files: AbstractSet[str], deletions: Deletions) -> list[str]:
+    """Return what is to be deleted. Raises Permanent when that is more than anybody meant."""
+    ours = {name for name in listed if not deletions.is_left_out(name)}
+    gone = sorted(ours - files)
+    if gone and len(gone) / len(ours) > deletions.max_fraction:
+        raise Permanent(
+            f"{len(gone)} of {len(ours)} objects would be deleted, as {gone[0]!r}; nothing was uploaded",
+            why=f"that is more than DAGS_AGENT_MAX_DELETE_FRACTION={deletions.max_fraction:g}",
+            remedy="Check DIR and the prefix; if it is meant: --allow-delete",
+        )
+    return gone
+
+
+def _files_and_links(directory: Path) -> Iterator[Path]:
+    """Yield the files, and every symlink: what S3 cannot hold is told, never passed over."""
+    for top, directories, names in os.walk(directory):
+        links = [name for name in directories if Path(top, name).is_symlink()]
+        for name in sorted((*names, *links)):
             path = Path(top, name)
-            if path.is_file() and not path.is_symlink():
+            if path.is_file() or path.is_symlink():
                 yield path
 
 

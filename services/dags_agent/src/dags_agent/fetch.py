@@ -159,7 +159,7 @@ class Fetcher:
             async with self._source.open(item) as download:
                 content = await _read(download, item.size_bytes + 1)
                 download.checksum.update(content)
-                _verify(item, len(content), download)
+                refuse_other_bytes(item, len(content), download)
             digest = hashlib.sha256(content).hexdigest()
             return _Received(content=content, sha256=digest, version_id=download.version_id)
 
@@ -173,7 +173,11 @@ class Fetcher:
                     await in_thread(self._threads, file.file.create)
                     while chunk := await _read(download, _CHUNK_BYTES):
                         await in_thread(self._threads, file.take, chunk)
-                    _verify(item, file.size_bytes, download)
+                        if (
+                            file.size_bytes > item.size_bytes
+                        ):  # however much more: the disk is not its to fill
+                            break
+                    refuse_other_bytes(item, file.size_bytes, download)
                     mtime = await in_thread(self._threads, file.file.finish, not_before)
                 except BaseException:
                     await in_thread(self._threads, file.file.abandon)
@@ -233,7 +237,7 @@ async def _read(download: Download, size_bytes: int) -> bytes:
     return b"".join(pieces)
 
 
-def _verify(item: SourceObject, size_bytes: int, download: Download) -> None:
+def refuse_other_bytes(item: SourceObject, size_bytes: int, download: Download) -> None:
     """Raise Transient unless these are the listed object's bytes."""
     why = download.checksum.mismatch()
     if size_bytes != item.size_bytes:

@@ -89,9 +89,23 @@ class Listing:
     @cached_property
     def seen(self) -> str:
         """Equal for listings in which nothing at all differs that a pass looks at."""
-        marker = self.marker.etag if self.marker else ""
+        marker = f"{self.marker.etag}:{self.marker.last_modified.isoformat()}" if self.marker else ""
         keys = "\0".join(f"{item.skip}:{item.key!r}" for item in self.skipped)
         return f"{self.fingerprint}:{fingerprint(self.archived)}:{marker}:{keys}"
+
+
+def is_same_marker(marker: SourceObject, *, etag: str, written_at: str) -> bool:
+    """Return whether a marker is the one that was published: written again, it announces a deploy of its own.
+
+    A deployer may write the same bytes each time (``_SUCCESS`` is empty), so its time counts too. S3 tells
+    whole seconds: the same bytes twice within one are one marker.
+
+    Args:
+        marker: that is listed now.
+        etag: of the published one; empty for none.
+        written_at: its LastModified, ISO 8601; empty where a release of an older version does not say.
+    """
+    return marker.etag == etag and written_at in ("", marker.last_modified.isoformat())
 
 
 class _Versioned(Protocol):

@@ -33,6 +33,7 @@ class ReleaseNote:
         fingerprint: over path, size and ETag: what was listed.
         deploy: what the deployer calls it, as the marker says.
         marker_etag: of the marker object, with its quotes.
+        marker_written_at: its LastModified, ISO 8601.
     """
 
     id: str
@@ -46,6 +47,7 @@ class ReleaseNote:
     fingerprint: str
     deploy: str = ""
     marker_etag: str = ""
+    marker_written_at: str = ""
 
     def to_json(self) -> bytes:
         """Return the text of the file."""
@@ -66,6 +68,7 @@ def note_of(manifest: Manifest, *, at: datetime, changed: int, deleted: int) -> 
         fingerprint=manifest.fingerprint,
         deploy=manifest.deploy,
         marker_etag=manifest.marker_etag,
+        marker_written_at=manifest.marker_written_at,
     )
 
 

@@ -290,6 +290,7 @@ class Publisher:
             files=tuple(files),
             marker_etag=marker.etag if marker else "",
             deploy=step.deploy,
+            marker_written_at=marker.last_modified.isoformat() if marker else "",
         )
 
     def _switch(self, step: Switch) -> None:

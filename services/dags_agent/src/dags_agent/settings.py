@@ -144,7 +144,7 @@ class DagsAgentSettings(SidecarSettings):
     stale_after_seconds: float = Field(
         default=900.0,
         ge=0,
-        description="Unready when what S3 has is kept back for so long, by a guard or another agent; 0 never",
+        description="Unready when what S3 has is kept back for so long: guard, other agent, no marker; 0 never",
     )
     writer_lease_seconds: float = Field(
         default=30.0, ge=1, description="A publishing agent that is silent for so long is taken over"
