@@ -98,7 +98,7 @@ class Performer:
                 sync.apply(connection, changes)
                 self._events.objects_changed(changes)
             case StartWriters():
-                self._safety.writers.start(connection)
+                self._safety.start(connection)
 
     def _migrate(self, lock: RunLock) -> None:
         migration = Migration(

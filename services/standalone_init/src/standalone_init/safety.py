@@ -120,6 +120,11 @@ class Safety:
             are_writers_stopped=step.are_writers_stopped,
         )
 
+    def start(self, connection: psycopg.Connection[Any]) -> None:
+        """Start the writers; from now on somebody writes, so no later try may take an earlier snapshot."""
+        snapshots.close(connection, why="the writers were started again")
+        self.writers.start(connection)
+
     def upgraded(self, connection: psycopg.Connection[Any]) -> None:
         """Note that the upgrade is verified: its snapshot is no later one's; make room if that is wanted."""
         snapshots.close(connection, why="the upgrade was verified")
@@ -150,8 +155,7 @@ class Safety:
             if not self._settings.stop_services and not rows.recall(connection):
                 return ""
             lock.assert_held()
-            writers = self.writers
-            remembered = writers.remembered(connection)
+            remembered = self.writers.remembered(connection)
             if not remembered:
                 return ""
             state = self._read_state()
@@ -163,8 +167,7 @@ class Safety:
                     "The writers stay stopped, for the database is between two versions: run again; or, once"
                     f" it is at one of these, '{_BY_HAND}'"
                 )
-            snapshots.close(connection, why="the writers were started again")
-            writers.start(connection)
+            self.start(connection)
         except (SidecarError, psycopg.Error) as err:
             self._events.writers_left_stopped(str(err))
             return f"The writers that were stopped may still be: run again, or '{_BY_HAND}'"
@@ -181,8 +184,7 @@ class Safety:
             ConfigError: they cannot.
             SidecarError: one could not be started.
         """
-        writers = self.writers
-        remembered = writers.remembered(connection)
+        remembered = self.writers.remembered(connection)
         state = self._read_state()
         is_at_head = state.name is StateClass.CURRENT
         if not anyway and not may_start(remembered, is_at_head=is_at_head, position=state.position):
@@ -192,8 +194,7 @@ class Safety:
                 " stopped",
                 remedy="Run standalone-init apply; or, if you know better, start them with --anyway",
             )
-        snapshots.close(connection, why="the writers were started again")
-        writers.start(connection)
+        self.start(connection)
         return tuple(str(memory) for memory in remembered)
 
     def _taker(self, source: Source) -> Taker:

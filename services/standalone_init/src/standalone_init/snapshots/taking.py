@@ -7,31 +7,20 @@ https://boto3.amazonaws.com/v1/documentation/api/latest/reference/services/rds/w
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import psycopg
 
 from sidecar.clock import Clock, Stop
-from sidecar.errors import Transient
-from sidecar.loop import backoff_seconds
-from standalone_init.errors import AwsRefused, SnapshotImpossible, TryAgain
+from standalone_init.errors import SnapshotImpossible
 from standalone_init.snapshots import memory
 from standalone_init.snapshots.model import TAG, Remembered, Source, Upgrade, is_reusable, name_of
 from standalone_init.snapshots.ports import Database, Rds, Snapshot
 from standalone_init.snapshots.rds import QUOTA_REMEDY
+from standalone_init.snapshots.waiting import Waits, is_ready, refuse_hopeless
 
-_POLL_FIRST_SECONDS = 1.0
-_POLL_MAX_SECONDS = 30.0
-_FAILURES_IN_A_ROW = 10
-# https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html#Overview.DBInstance.Status
-_READY = frozenset({"available", "storage-optimization"})
-_HOPELESS = frozenset({"failed", "deleting", "stopped", "incompatible-restore", "incompatible-parameters"})
-_KEY_LOST = "inaccessible-encryption-credentials"
 _FAILED = frozenset({"failed", "deleting", "deleted"})
-
-T = TypeVar("T")
 
 
 class Tell(Protocol):
@@ -92,8 +81,7 @@ class Taker:
         self._kept = kept
         self._airflow_version = airflow_version
         self._clock = clock
-        self._stop = stop
-        self._rng = rng
+        self._waits = Waits(clock=clock, stop=stop, rng=rng)
         self._tell = tell
 
     def prepare(
@@ -110,7 +98,7 @@ class Taker:
         database = self._rds.database()
         if self._reusable(connection, database, upgrade, were_writers_stopped=were_writers_stopped):
             return
-        self._refuse_hopeless(database)
+        refuse_hopeless(self._source, database)
         quota = self._rds.quota()
         if quota is not None and quota.is_reached:
             self.remove_old(keep="")
@@ -241,37 +229,23 @@ class Taker:
     def _wait_until_ready(self) -> None:
         status = ""
 
-        def is_ready() -> bool | None:
+        def is_available() -> bool | None:
             nonlocal status
             database = self._rds.database()
-            self._refuse_hopeless(database)
-            if database.status in _READY:
+            refuse_hopeless(self._source, database)
+            if is_ready(database):
                 return True
             if database.status != status:
                 self._tell.source_not_ready(str(self._source), database.status)
             status = database.status
             return None
 
-        self._poll(
-            is_ready,
+        self._waits.until(
+            is_available,
             seconds=self._patience.ready_seconds,
             late=lambda: f"{self._source} is not available, but {status!r}",
             setting="STANDALONE_INIT_SNAPSHOT_READY_TIMEOUT_SECONDS",
         )
-
-    def _refuse_hopeless(self, database: Database) -> None:
-        if database.status == _KEY_LOST:
-            raise AwsRefused(
-                f"{self._source} cannot use its KMS key",
-                why=f"its status is {database.status!r}",
-                remedy="Enable the key and give RDS the grant back",
-            )
-        if database.status in _HOPELESS:
-            raise SnapshotImpossible(
-                f"{self._source} cannot be snapshot",
-                why=f"its status is {database.status!r}",
-                remedy="Bring it back to 'available'",
-            )
 
     def _wait_until_done(self, connection: psycopg.Connection[Any], name: str) -> None:
         last: Snapshot | None = None
@@ -293,38 +267,9 @@ class Taker:
             last = found
             return True if found.status == "available" else None
 
-        self._poll(
+        self._waits.until(
             is_done,
             seconds=self._patience.snapshot_seconds,
             late=lambda: f"snapshot {name!r} is at {last.percent if last else 0} %",
             setting="STANDALONE_INIT_SNAPSHOT_TIMEOUT_SECONDS",
         )
-
-    def _poll(
-        self, look: Callable[[], T | None], *, seconds: float, late: Callable[[], str], setting: str
-    ) -> T:
-        started = self._clock.monotonic()
-        looks = failures = 0
-        while True:
-            try:
-                found, failures = look(), 0
-            except Transient:
-                found, failures = None, failures + 1
-                if failures >= _FAILURES_IN_A_ROW:
-                    raise
-            if found is not None:
-                return found
-            if self._clock.monotonic() - started > seconds:
-                raise TryAgain(
-                    f"Waited {seconds:g} s", why=late(), remedy=f"Run again, it goes on; or raise {setting}"
-                )
-            looks += 1
-            pause = backoff_seconds(
-                looks, base_seconds=_POLL_FIRST_SECONDS, cap_seconds=_POLL_MAX_SECONDS, rng=self._rng
-            )
-            if self._stop.wait_in_thread(pause):
-                raise TryAgain(
-                    "Stopped during the snapshot",
-                    why=f"{self._stop.reason} was received; {late()}",
-                    remedy="Run again: it goes on with the same snapshot",
-                )
