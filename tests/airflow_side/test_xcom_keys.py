@@ -7,7 +7,7 @@ from hypothesis import given, strategies
 from airflow_ecs.xcom.keys import MAX_KEY_BYTES, MAX_PREFIX_BYTES, Coordinate, object_key, pin_key, segment
 from airflow_ecs.xcom.reference import Reference, parse
 
-texts = strategies.text(strategies.characters(exclude_categories=("Cs",)), max_size=300)
+texts = strategies.text(strategies.characters(exclude_categories=["Cs"]), max_size=300)
 coordinates = strategies.builds(
     Coordinate,
     dag_id=texts,
