@@ -1,13 +1,13 @@
 """How long a record may wait to fill. Pure.
 
-Firehose bills in units of 5 KB, so a record of n bytes wastes 2,560 on average: 3 % at 85 KB. Waiting
+Firehose bills in units of 5 KB, so a record of n bytes wastes 2,560 on average: 2 % at 128 KB. Waiting
 is worth it when that much will come soon, and worth nothing when it will not: a trickle is sent after
 ``flush_seconds`` like everything else, and costs cents.
 """
 
 from __future__ import annotations
 
-WORTHWHILE_BYTES = 96 * 1024
+WORTHWHILE_BYTES = 128 * 1024
 _LONGEST_FLUSHES = 12
 
 

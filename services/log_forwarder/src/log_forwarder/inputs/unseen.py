@@ -1,4 +1,4 @@
-"""New names of files that nobody has seen yet: what goes now is lost, and is told. Pure."""
+"""New names of files that nobody has seen yet: what goes now is lost, and is told."""
 
 from __future__ import annotations
 
