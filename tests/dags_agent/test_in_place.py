@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,12 @@ def files(agent: Agent) -> dict[str, bytes]:
         if path.is_file() and not name.startswith((".dags-agent", ".release.json")):
             found[name] = path.read_bytes()
     return found
+
+
+def disk_time(directory: Path) -> datetime:
+    """The second at which the disk stamps what is written now."""
+    (directory / "stamped").touch()
+    return datetime.fromtimestamp(int((directory / "stamped").stat().st_mtime), UTC)
 
 
 def staged(agent: Agent) -> list[Path]:
@@ -254,14 +262,51 @@ async def test_damage_is_repaired_in_place(start: Start) -> None:
     assert files(agent) == ONE
 
 
-async def test_a_changed_file_never_has_its_predecessors_modification_second(start: Start) -> None:
+@pytest.mark.parametrize("agent_is_ahead_seconds", [0, 40, -40])
+async def test_a_changed_file_never_has_its_predecessors_modification_second(
+    start: Start, tmp_path: Path, agent_is_ahead_seconds: int
+) -> None:
+    """Whichever clock is ahead: the agent's names the publish, the disk's stamps the files."""
     agent = start()
+    agent.clock._start = disk_time(tmp_path) + timedelta(seconds=agent_is_ahead_seconds)
     seconds = []
     for version in (b"V = 1\n", b"V = 2\n", b"V = 3\n"):
         agent.source.set(ONE | {"a.py": version})
         await agent.cycle.sync()
         seconds.append(int((agent.target / "a.py").stat().st_mtime))
     assert seconds == sorted(set(seconds))
+
+
+@pytest.mark.parametrize("stray", ["notes.txt", "deep/notes.txt", "empty/"])
+async def test_a_foreign_directory_in_a_files_place_leaves_out_that_file_alone_and_until_it_is_gone(
+    start: Start, stray: str
+) -> None:
+    agent = start()
+    await agent.cycle.sync()
+    foreign = agent.target / "new.py" / stray
+    foreign.parent.mkdir(parents=True)
+    foreign.mkdir() if stray.endswith("/") else foreign.write_text("mine")
+    agent.source.set(TWO | {"new.py": b"V = 2\n"})
+    for _ in range(2):
+        await agent.cycle.sync()
+        assert files(agent).items() >= TWO.items()
+        assert not (agent.target / ".dags-agent/journal.json").exists()
+        assert agent.metric("skipped_objects", reason="key_conflict") == 1
+        assert foreign.exists()
+    shutil.rmtree(agent.target / "new.py")
+    await agent.cycle.sync()
+    assert (agent.target / "new.py").read_bytes() == b"V = 2\n"
+    assert agent.metric("skipped_objects", reason="key_conflict") == 0
+
+
+async def test_a_foreign_file_in_a_directory_that_becomes_a_file_keeps_the_directory(start: Start) -> None:
+    agent = start()
+    await agent.cycle.sync()
+    (agent.target / "old/notes.txt").write_text("mine")
+    agent.source.set({"a.py": b"V = 2\n", "lib/b.py": b"V = 2\n", "old": b"V = 2\n"})
+    await agent.cycle.sync()
+    assert files(agent) == {"a.py": b"V = 2\n", "lib/b.py": b"V = 2\n", "old/notes.txt": b"mine"}
+    assert not (agent.target / ".dags-agent/journal.json").exists()
 
 
 async def test_deletions_are_guarded_as_in_releases(start: Start) -> None:

@@ -13,17 +13,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 
 from dags_agent import gate
 from dags_agent.disk import read_manifest_file
-from dags_agent.errors import Fenced
+from dags_agent.errors import Fenced, Skip
 from dags_agent.events import Events
 from dags_agent.fetch import Fetched, Fetcher
 from dags_agent.in_place_tree import Tree
 from dags_agent.keys import parents
 from dags_agent.layout import Layout
-from dags_agent.listing import Listing, SourceObject
+from dags_agent.listing import Listing, Skipped, SourceObject
 from dags_agent.manifest import Manifest, ManifestUnreadable, ReleasedFile, new_release_id, published_at
 from dags_agent.note import NAME as NOTE, ReleaseNote, note_of, read_note
 from dags_agent.order import Order, Published
@@ -68,12 +69,13 @@ class InPlaceMode:
         self._manifest_path = self._layout.own / "manifest.json"
         self._journal_path = self._layout.own / "journal.json"
         self._trusted: str | None = None
+        self._is_blocked = False
         self._verifier = verifier_of(settings, runtime)
 
     @property
     def has_chores(self) -> bool:
-        """Nothing is put off."""
-        return False
+        """Whether something of somebody else's is in the way of a file: it is looked at again."""
+        return self._is_blocked
 
     async def do_chores(self) -> None:
         """Nothing is put off."""
@@ -103,7 +105,7 @@ class InPlaceMode:
     def preview(self, listing: Listing, policy: Policy) -> tuple[Delta, str | None]:
         """Return what a publish would change, and what is live; changes nothing. Raises Refused."""
         target = self._observe()
-        listing = resolve(listing, target)
+        listing = self._resolved(listing, target)
         delta = compare(listing, target)
         refuse_destruction(listing, delta, target, policy)
         return delta, target.live
@@ -111,7 +113,7 @@ class InPlaceMode:
     def is_in_step(self, listing: Listing, policy: Policy) -> str | None:
         """Return what is live when there is nothing to do. Raises Refused."""
         target = self._observe()
-        listing = resolve(listing, target)
+        listing = self._resolved(listing, target)
         delta = compare(listing, target)
         refuse_destruction(listing, delta, target, policy)
         is_same = not (delta.changed or delta.deleted or self._journal() or is_renamed(listing, target))
@@ -138,7 +140,7 @@ class InPlaceMode:
                 live=target.live, manifest=target.manifest, damaged=target.damaged | order.drift.damaged
             )
         self._events.looked(target)
-        listing = resolve(order.listing, target)
+        listing = await in_thread(self._threads, self._resolved, order.listing, target)
         self._events.skipped(listing.skipped)
         delta = compare(listing, target)
         refuse_destruction(listing, delta, target, order.policy)
@@ -187,6 +189,30 @@ class InPlaceMode:
             damaged=frozenset(wrong | (self._journal() & manifest.by_path.keys())),
         )
 
+    def _resolved(self, listing: Listing, target: Target) -> Listing:
+        """Leave out, too, each file in whose place is a directory that holds what is not ours.
+
+        Found before the window: found in it, it would leave the tree half switched.
+        """
+        listing = resolve(listing, target)
+        delta = compare(listing, target)
+        paths = [item.path for item in delta.changed]
+        found = Tree(self._layout.target).blocked(paths, {*delta.deleted, *self._journal()})
+        skipped = [
+            Skipped(
+                key=item.key,
+                skip=Skip.KEY_CONFLICT,
+                why=f"a directory is in its place, with {found[item.path]!r} in it, which is not ours",
+            )
+            for item in delta.changed
+            if item.path in found
+        ]
+        self._is_blocked = bool(skipped)
+        if not skipped:
+            return listing
+        objects = tuple(item for item in listing.objects if item.path not in found)
+        return replace(listing, objects=objects, skipped=(*listing.skipped, *skipped))
+
     def _journal(self) -> set[str]:
         try:
             return set(json.loads(self._journal_path.read_bytes()))
@@ -194,9 +220,12 @@ class InPlaceMode:
             return set()
 
     def _publish_second(self, target: Target) -> int:
-        """Return a second later than that of the last publish: byte code compares whole seconds."""
+        """Return a second later than the last publish and all files: byte code compares whole seconds."""
         now = int(self._runtime.clock.now().timestamp())
-        return max(now, int(published_at(target.live).timestamp()) + 1) if target.live else now
+        if target.live is None:
+            return now
+        written = (file.mtime_seconds for file in target.manifest.files) if target.manifest else ()
+        return max(now, int(published_at(target.live).timestamp()) + 1, *(second + 1 for second in written))
 
     async def _stage(self, order: Order, delta: Delta, staged: Path) -> dict[str, Fetched]:
         directories = sorted({parent for item in delta.changed for parent in parents(item.path)})
@@ -213,10 +242,7 @@ class InPlaceMode:
         self, release_id: str, order: Order, listing: Listing, delta: Delta, fetched: dict[str, Fetched]
     ) -> Manifest:
         unchanged = {file.path: file for file in delta.unchanged}
-        files = [
-            unchanged.get(item.path) or _released(item, fetched[item.path], _second(release_id))
-            for item in listing.objects
-        ]
+        files = [unchanged.get(item.path) or _released(item, fetched[item.path]) for item in listing.objects]
         return Manifest(
             release_id=release_id,
             source=self._settings.source,
@@ -271,7 +297,7 @@ class InPlaceMode:
         return [*found, *self._layout.own.glob(f"{TEMPORARY}*")]
 
 
-def _released(item: SourceObject, fetched: Fetched, mtime_seconds: int) -> ReleasedFile:
+def _released(item: SourceObject, fetched: Fetched) -> ReleasedFile:
     return ReleasedFile(
         key=item.key,
         path_begins=item.path_begins,
@@ -280,7 +306,7 @@ def _released(item: SourceObject, fetched: Fetched, mtime_seconds: int) -> Relea
         version_id=fetched.version_id,
         last_modified=item.last_modified,
         sha256=fetched.sha256,
-        mtime_seconds=mtime_seconds,
+        mtime_seconds=fetched.mtime_seconds,
     )
 
 

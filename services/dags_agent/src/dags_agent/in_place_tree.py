@@ -7,9 +7,11 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from dags_agent.keys import parents
 from dags_agent.ownership import Owner
 
 _BYTE_CODE = "__pycache__"
@@ -31,6 +33,46 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             return None
         return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def blocked(self, paths: Iterable[str], ours: Collection[str]) -> dict[str, str]:
+        """Return the paths where a directory lies that is to stay, each with what keeps it.
+
+        Args:
+            paths: where files are to be put.
+            ours: files that go away; what else is in a directory, but byte code, is somebody else's.
+        """
+        needed = {parent for path in ours for parent in parents(path)} | set(ours)
+        by_directory: dict[str, list[str]] = defaultdict(list)
+        for path in paths:
+            by_directory[path.rpartition("/")[0]].append(path)
+        found = {}
+        for directory, below in by_directory.items():
+            directories = {name for name, is_directory in self._names(directory) if is_directory}
+            for path in below:
+                if path.rpartition("/")[2] in directories and (foreign := self._foreign(path, needed)):
+                    found[path] = foreign
+        return found
+
+    def _foreign(self, path: str, needed: Collection[str]) -> str | None:
+        directories = [path]
+        while directories:
+            directory = directories.pop()
+            for name, is_directory in self._names(directory):
+                below = f"{directory}/{name}"
+                if is_directory and name == _BYTE_CODE:
+                    continue
+                if below not in needed:
+                    return below
+                if is_directory:
+                    directories.append(below)
+        return None
+
+    def _names(self, directory: str) -> list[tuple[str, bool]]:
+        try:
+            with self._opened(directory) as opened, os.scandir(opened) as entries:
+                return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def put(self, staged: Path, path: str, *, owner: Owner | None) -> None:
         """Rename a staged file to its place; what is in the way of its directories, or of it, gives way.

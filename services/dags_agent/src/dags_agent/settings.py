@@ -99,6 +99,7 @@ class DagsAgentSettings(SidecarSettings):
     keep_hours: float = Field(
         default=24.0,
         ge=0,
+        le=24 * 365 * 100,
         description="A replaced release is kept at least this long: readers may still be in it",
     )
     max_delete_fraction: float = Field(
@@ -144,7 +145,7 @@ class DagsAgentSettings(SidecarSettings):
     stale_after_seconds: float = Field(
         default=900.0,
         ge=0,
-        description="Unready when what S3 has is kept back for so long: guard, other agent, no marker; 0 never",
+        description="Unready when what S3 has is kept back: by a guard, an agent, no marker; 0 never",
     )
     writer_lease_seconds: float = Field(
         default=30.0, ge=1, description="A publishing agent that is silent for so long is taken over"
