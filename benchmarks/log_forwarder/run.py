@@ -27,6 +27,7 @@ def groups(*, quick: bool) -> dict[str, Callable[[], list[Row]]]:
     throughput = scenarios.throughput
     return {
         "throughput": lambda: [
+            scenarios.marginal(0.6 if quick else 1.036),
             throughput(size, files=1, name="envelope, gzip"),
             throughput(size, files=40, name="envelope, gzip"),
             throughput(size, files=40, name="envelope, zstd", COMPRESSION="zstd"),

@@ -61,6 +61,35 @@ def throughput(size_gb: float, *, files: int, name: str, **settings: str) -> Row
     )
 
 
+def marginal(size_gb: float, *, files: int = 40) -> Row:
+    """Ship two sizes: the difference is what a gigabyte costs, without the start of the process."""
+    small_gb = size_gb / 6
+    small, large = (_ship(size, files) for size in (small_gb, size_gb))
+    cpu_per_gb = (large[1] - small[1]) / (large[0] - small[0]) * GB
+    lines_per_core = GB / 239 / cpu_per_gb
+    return Row(
+        name=f"envelope, gzip, checkpoints: {size_gb:.2f} GB less {small_gb:.2f} GB",
+        result=f"**{cpu_per_gb:.1f} CPU-s/GB**, {lines_per_core / 1000:,.0f} k lines/s per core",
+        target="<= 6 CPU-s/GB, >= 300 k lines/s",
+        is_met=cpu_per_gb <= 6 and lines_per_core >= 300_000,
+    )
+
+
+def _ship(size_gb: float, files: int) -> tuple[int, float]:
+    """Ship this much; return bytes and CPU-seconds."""
+    with world() as made:
+        count = int(size_gb * GB / 239) // files
+        size = sum(
+            write_file(task_path(made.logs, number), range(number * count, (number + 1) * count), number)
+            for number in range(files)
+        )
+        process = made.forwarder("once")
+        cost, _ = run_to_end(process)
+        assert process.returncode == 0, made.said()
+        assert made.account(count * files).missing == 0
+    return size, cost.cpu_seconds
+
+
 def tracked_files(count: int) -> Row:
     """Know many files that were shipped and are silent: memory, and what it costs to know them."""
     with world() as made:
