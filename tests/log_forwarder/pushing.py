@@ -114,7 +114,7 @@ class Pushing:
         """Hand out everything that is durable, waiting until all is."""
         assert self.spool.wait_until_durable(self.spool.end, timeout_seconds=20)
         self.input.look()
-        return [chunk._replace(data=self.input.apply(chunk)) for chunk in self.input.chunks()]
+        return [self.input.apply(chunk) for chunk in self.input.chunks()]
 
     def accept(self, chunks: Sequence[Chunk]) -> None:
         """Firehose accepted these."""

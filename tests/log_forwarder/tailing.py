@@ -33,6 +33,7 @@ class Tail:
         may_watch: bool = False,
         rules: LineRules | None = None,
         delete_after_seconds: float = 0,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         self.root = root
         self.clock = FakeClock()
@@ -79,7 +80,7 @@ class Tail:
             rules=lambda _kind: rules or WholeLines(),
             monotonic=monotonic,
             listener=self,
-            chunk_bytes=CHUNK_BYTES,
+            chunk_bytes=chunk_bytes,
         )
 
     # ------------------------------------------------------------ what is told

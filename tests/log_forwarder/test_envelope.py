@@ -92,14 +92,14 @@ def test_each_line_has_an_id_of_its_own_and_they_tile_the_source() -> None:
     assert places == ["100-102", "102-105", "105-115"]
 
 
-def test_ids_stay_unique_when_a_rule_removed_lines() -> None:
-    changed = chunk(b"aaaa\nbbbb\ncccc\n")._replace(data=b"aaaa\ncccc\n")
+def test_lines_that_a_rule_changed_have_ids_of_the_bytes_they_stand_for() -> None:
+    changed = chunk(b"aaaa\nbbbb\ncccc\n")._replace(data=b"aaaa\ncccc\n", shares=[10, 5])
 
     (made,) = json_chunks(changed, {})
 
     assert [json.loads(line)["_fwd"]["id"].partition(".")[2] for line in made.data.splitlines()] == [
-        "0-15.0",
-        "0-15.1",
+        "0-10",
+        "10-15",
     ]
 
 

@@ -167,6 +167,7 @@ def build(
             compress=compressor(settings.compression),
             facts=facts,
             last_number=plans.last_number(),
+            joins=settings.multiline,
         ),
         outbox=outbox,
         sender=sender,
@@ -256,7 +257,7 @@ def _files(
         rules=rules,
         monotonic=monotonic,
         listener=events,
-        chunk_bytes=chunk_bytes(settings.format),
+        chunk_bytes=chunk_bytes(settings.format, redacts=settings.redact),
     )
 
 

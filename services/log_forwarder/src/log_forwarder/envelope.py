@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 from isal import isal_zlib
 
 from log_forwarder.inputs.base import MAX_CHUNK_BYTES, Chunk, Origin
+from log_forwarder.ruled import cut
 
 Format = Literal["envelope", "json", "raw"]
 
@@ -61,9 +62,13 @@ def count_lines(chunk: Chunk) -> int:
     return chunk.data.count(b"\n") + ends_here
 
 
-def chunk_bytes(line_format: Format) -> int:
-    """Return the longest chunk that an input may hand out for this format."""
-    return JSON_CHUNK_BYTES if line_format == "json" else MAX_CHUNK_BYTES
+def chunk_bytes(line_format: Format, *, redacts: bool) -> int:
+    """Return the longest chunk that an input may hand out for this format.
+
+    Half of it when secrets are masked: ``"-key":1`` becomes ``"-key":"***"``, and no more than twice as long.
+    """
+    most = JSON_CHUNK_BYTES if line_format == "json" else MAX_CHUNK_BYTES
+    return most // 2 if redacts else most
 
 
 def header(segment: Segment, facts: Mapping[str, object]) -> bytes:
@@ -94,34 +99,26 @@ def raw(segment: Segment) -> bytes:
 
 
 def json_chunks(chunk: Chunk, facts: Mapping[str, object]) -> Iterator[Chunk]:
-    """Encode each line as a JSON object; yield chunks of at most ``MAX_MEMBER_BYTES``.
-
-    All but the last have no position: a restart goes on after the last one that was accepted whole.
-    """
+    """Encode each line as a JSON object; yield chunks of at most ``MAX_MEMBER_BYTES``."""
     if not chunk.data:
         yield chunk
         return
     before, about = _around(chunk, facts)
-    is_exact = len(chunk.data) == chunk.end - chunk.start
+    shares = chunk.shares
     encoded: list[bytes] = []
-    size_bytes, start, at = 0, chunk.start, 0
+    size_bytes = 0
+    start = after = chunk.start
     for number, text in enumerate(chunk.data.removesuffix(b"\n").split(b"\n")):
-        if is_exact:
-            first, after = chunk.start + at, min(chunk.start + at + len(text) + 1, chunk.end)
-            place = b"%d-%d" % (first, after)
-        else:  # a rule removed or changed lines: their own offsets are not known any more
-            first = chunk.start + number  # any place that tiles: there are more bytes than lines
-            place = b"%d-%d.%d" % (chunk.start, chunk.end, number)
-        line = _json_line(before + place + about, text, is_part=chunk.part > 0)
-        if size_bytes + len(line) > MAX_MEMBER_BYTES and first > start:
-            data = b"".join(encoded)
-            yield chunk._replace(start=start, end=first, data=data, position=None, lines=len(encoded))
+        first = after
+        after = min(first + (len(text) + 1 if shares is None else shares[number]), chunk.end)
+        line = _json_line(before + b"%d-%d" % (first, after) + about, text, is_part=chunk.part > 0)
+        if size_bytes + len(line) > MAX_MEMBER_BYTES and encoded:
+            yield cut(chunk, start, first, b"".join(encoded), lines=len(encoded))
             encoded, size_bytes, start = [], 0, first
         encoded.append(line)
         size_bytes += len(line)
-        at += len(text) + 1
     lines = 0 if chunk.part and chunk.is_unfinished else len(encoded)
-    yield chunk._replace(start=start, data=b"".join(encoded), is_unfinished=False, lines=lines)
+    yield cut(chunk, start, chunk.end, b"".join(encoded), lines=lines)
 
 
 def _around(chunk: Chunk, facts: Mapping[str, object]) -> tuple[bytes, bytes]:

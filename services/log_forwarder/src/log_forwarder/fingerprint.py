@@ -17,8 +17,8 @@ class Place(NamedTuple):
     """A place in a file, and what must be known to go on there.
 
     Attributes:
-        head: the file's first bytes up to the place, at most ``HEAD_BYTES``; None once they are known.
-        marker: its last bytes before the place: ``MARKER_BYTES``, or all there are.
+        head: the file's first bytes, at most ``HEAD_BYTES``; None once they are known.
+        marker: its last bytes before the place, at most ``MARKER_BYTES``.
         parts: parts of the line at the place that are already cut; 0 at the start of a line.
         changed_ns: the inode's change time when this was read.
     """
@@ -27,6 +27,11 @@ class Place(NamedTuple):
     marker: bytes
     parts: int
     changed_ns: int
+
+
+def place_within(place: Place, data: bytes, at: int) -> Place:
+    """Return the place after the first ``at`` bytes of ``data``, which ends at ``place``; they end a line."""
+    return place._replace(marker=data[max(0, at - MARKER_BYTES) : at], parts=0)
 
 
 def digest(data: bytes) -> bytes:

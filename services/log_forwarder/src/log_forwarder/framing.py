@@ -21,6 +21,16 @@ def part_end(data: bytes) -> int:
     return len(data)  # four continuation bytes in a row: not UTF-8, any place is as good
 
 
+def line_bytes(data: bytes) -> list[int]:
+    """Return the length of each line, with its newline."""
+    lengths = [len(line) + 1 for line in data.split(b"\n")]
+    if lengths[-1] == 1:
+        del lengths[-1]  # nothing stands behind the last newline
+    else:
+        lengths[-1] -= 1
+    return lengths
+
+
 def _character_bytes(first: int) -> int:
     """Return how long the UTF-8 character is that begins with this byte."""
     if first >= 0b1111_0000:  # noqa: PLR2004 - RFC 3629, section 3: the table itself

@@ -18,7 +18,8 @@ from log_forwarder.envelope import (
     json_chunks,
     raw,
 )
-from log_forwarder.inputs.base import Chunk, Origin, Range, Span
+from log_forwarder.inputs.base import MAX_CHUNK_BYTES, Chunk, Origin, Range, Span
+from log_forwarder.ruled import pieces
 
 _FIRST_GUESS = 0.25  # compressed size, as a share of the plain one
 
@@ -55,10 +56,18 @@ class Packer:
         compress: makes a member.
         facts: what every envelope says about where we run.
         last_number: the first record's number is one more.
+        joins: what two adjacent chunks are made into may not be what they are made into at once: plans keep
+            them apart.
     """
 
     def __init__(
-        self, *, line_format: Format, compress: Compress, facts: Mapping[str, object], last_number: int = 0
+        self,
+        *,
+        line_format: Format,
+        compress: Compress,
+        facts: Mapping[str, object],
+        last_number: int = 0,
+        joins: bool = False,
     ) -> None:
         self._format = line_format
         self._compress = compress
@@ -69,6 +78,7 @@ class Packer:
         self._draft = _Draft()
         self._ratio = _FIRST_GUESS
         self._number = last_number
+        self._joins = joins
         self.oldest_at: float | None = None
 
     @property
@@ -93,11 +103,9 @@ class Packer:
 
     def add(self, chunk: Chunk) -> Iterator[Record]:
         """Add a chunk; yield the records that became full by it."""
-        if self._format != "json":
-            yield from self._add(chunk)
-            return
-        for encoded in json_chunks(chunk, self._facts):
-            yield from self._add(encoded)
+        is_json = self._format == "json"
+        for piece in json_chunks(chunk, self._facts) if is_json else pieces(chunk, MAX_CHUNK_BYTES):
+            yield from self._add(piece)
 
     def seal(self) -> Iterator[Record]:
         """Yield what is there as a record, or two when it does not fit one."""
@@ -146,7 +154,7 @@ class Packer:
         draft.plain_bytes += len(plain)
         draft.lines += sum(segment.lines for segment in segments)
         draft.spans += [_span(opened) for opened in self._segments]
-        draft.plan.append(tuple(_range(opened) for opened in self._segments))
+        draft.plan.append(tuple(part for opened in self._segments for part in self._ranges(opened)))
         self._segments, self._latest, self._open_bytes = [], {}, 0
 
     def _encoded(self, segments: Iterable[Segment]) -> Iterator[bytes]:
@@ -154,8 +162,16 @@ class Packer:
             if self._format == "envelope":
                 yield header(segment, self._facts)
                 yield body(segment)
+            elif self._format == "json":
+                yield segment.data
             else:
                 yield raw(segment)
+
+    def _ranges(self, opened: _Open) -> Iterator[Range]:
+        if self._joins:
+            yield from (_range(chunk, chunk) for chunk in opened.chunks)
+        else:
+            yield _range(opened.chunks[0], opened.chunks[-1])
 
     def _seal(self) -> Record:
         draft, self._draft = self._draft, _Draft()
@@ -186,8 +202,7 @@ def _span(opened: _Open) -> Span:
     return Span(first.origin, first.start, last.end, last.position, first.read_at)
 
 
-def _range(opened: _Open) -> Range:
-    first, last = opened.chunks[0], opened.chunks[-1]
+def _range(first: Chunk, last: Chunk) -> Range:
     return Range(first.origin.source, first.start, last.end, first.part, last.is_unfinished)
 
 

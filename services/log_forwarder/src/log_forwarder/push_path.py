@@ -109,7 +109,7 @@ def pushed_input(
             places=places,
             feeders=_feeders(settings, runtime, events, state=state, spool=spool, writer=writer),
             rules=rules,
-            limit_bytes=chunk_bytes(settings.format),
+            limit_bytes=chunk_bytes(settings.format, redacts=settings.redact),
             monotonic=runtime.clock.monotonic,
             listener=events,
         )

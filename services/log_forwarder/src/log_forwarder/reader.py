@@ -167,7 +167,7 @@ class Reader:
 
     def _ruled(self, source: Input, chunk: Chunk) -> Chunk:
         """Apply the rules, and tell what was read."""
-        data = source.apply(chunk)
+        ruled = source.apply(chunk)
         read_lines = count_lines(chunk)
         self._listener.read(
             kind=chunk.origin.kind,
@@ -175,10 +175,7 @@ class Reader:
             plain_bytes=len(chunk.data),
             is_part=chunk.part > 0,
         )
-        if data is chunk.data:
-            return chunk._replace(lines=read_lines)
-        ruled = chunk._replace(data=data)
-        return ruled._replace(lines=count_lines(ruled) if data else 0)
+        return ruled._replace(lines=read_lines if ruled is chunk else count_lines(ruled))
 
     def _found_again(self, plan: Plan) -> Iterable[tuple[Chunk, ...]]:
         for member in plan:

@@ -10,8 +10,10 @@ file *is* its own spool, and what was pushed to us is in spool segments on disk 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
+
+from log_forwarder.framing import line_bytes, part_end
 
 MAX_CHUNK_BYTES = 900 * 1024
 """The longest ``Chunk.data``: with its envelope it fits a record even when it cannot be compressed."""
@@ -71,6 +73,10 @@ class Chunk(NamedTuple):
         is_unfinished: of a part: its line goes on. Of others: the last line has no newline, since nobody
             wrote one. (The last part of a long line may lack one, too: its file went silent.)
         lines: lines that end in ``data``; counted by the reader.
+        shares: how many bytes of the source each line of ``data`` stands for, when the rules changed it;
+            None: its own.
+        place_at: returns the ``position`` after this many bytes of the chunk, which end a line; None: a
+            restart goes on only after the whole chunk.
     """
 
     origin: Origin
@@ -82,6 +88,8 @@ class Chunk(NamedTuple):
     part: int = 0
     is_unfinished: bool = False
     lines: int = 0
+    shares: Sequence[int] | None = None
+    place_at: Callable[[int], object] | None = None
 
 
 class Span(NamedTuple):
@@ -135,8 +143,8 @@ class Input(Protocol):
         source, it is told and tried again later.
         """
 
-    def apply(self, chunk: Chunk) -> bytes:
-        """Return the lines to send for a chunk: what the rules of its source make of ``chunk.data``."""
+    def apply(self, chunk: Chunk) -> Chunk:
+        """Return a chunk with the lines to send: what the rules of its source make of ``chunk.data``."""
 
     def again(self, wanted: Range) -> Chunk | None:
         """Hand out exactly this range, before anything else of its source; None when that cannot be.
@@ -187,7 +195,16 @@ class LineRules(Protocol):
         """
 
     def apply(self, data: bytes) -> bytes:
-        """Return the lines to send for ``data``, which :meth:`complete` agreed to; ``b""`` for none."""
+        """Return the lines to send for ``data``, which :meth:`complete` agreed to; ``b""`` for none.
+
+        Cut where a line to send begins (see :meth:`shares`), ``data`` gives the same lines in pieces.
+        """
+
+    def shares(self, data: bytes) -> Sequence[int]:
+        """Return how many bytes of ``data`` each line that :meth:`apply` returns stands for: all of them."""
+
+    def part_end(self, data: bytes) -> int:
+        """Return where to cut ``data``, a piece of a line that is too long; more than 0."""
 
 
 class WholeLines:
@@ -200,3 +217,11 @@ class WholeLines:
     def apply(self, data: bytes) -> bytes:
         """Return ``data`` itself."""
         return data
+
+    def shares(self, data: bytes) -> Sequence[int]:
+        """Return the length of each line."""
+        return line_bytes(data)
+
+    def part_end(self, data: bytes) -> int:
+        """Return the end of ``data``, or the place before a character that is not all there."""
+        return part_end(data)

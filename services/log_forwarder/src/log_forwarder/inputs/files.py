@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from log_forwarder.airflow_path import kind_of
-from log_forwarder.fingerprint import HEAD_BYTES
-from log_forwarder.framing import part_end
+from log_forwarder.fingerprint import HEAD_BYTES, place_within
 from log_forwarder.groomer import Groomer
 from log_forwarder.inputs.base import Chunk, Kind, LineRules, Range
 from log_forwarder.inputs.descriptors import close, open_same
 from log_forwarder.inputs.followed import FollowedFiles
 from log_forwarder.inputs.tailed import TailedFile, read
+from log_forwarder.ruled import ruled
 from sidecar.errors import Transient
 
 IDLE_FLUSH_SECONDS = 5.0  # an unfinished line of a file that does not grow any more is sent as it is
@@ -130,9 +131,9 @@ class FileInput:
                 if chunk is not None:
                     yield chunk
 
-    def apply(self, chunk: Chunk) -> bytes:
-        """Return what the rules for its kind of file make of a chunk."""
-        return self._rules(chunk.origin.kind).apply(chunk.data)
+    def apply(self, chunk: Chunk) -> Chunk:
+        """Return a chunk with the lines to send (see the protocol)."""
+        return ruled(chunk, self._rules(chunk.origin.kind))
 
     def again(self, wanted: Range) -> Chunk | None:
         """Read a range that an earlier process read; None when the file, or the range, is not there."""
@@ -251,7 +252,7 @@ class FileInput:
             return length, False
         if len(data) >= self._chunk_bytes:
             lines = 0 if file.parts_before else data.rfind(b"\n") + 1
-            return (lines, False) if lines else (part_end(data), True)
+            return (lines, False) if lines else (self._rules(kind_of(file.path)).part_end(data), True)
         return (data.rfind(b"\n") + 1 or len(data), False) if flush else (0, False)
 
     def _hand_on(self, file: TailedFile, descriptor: int, data: bytes, *, goes_on: bool) -> Chunk:
@@ -272,6 +273,7 @@ class FileInput:
             read_at=self._monotonic(),
             part=part,
             is_unfinished=is_unfinished,
+            place_at=partial(place_within, place, data),
         )
 
     def _await_more(self, file: TailedFile, data: bytes) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from log_forwarder.inputs.base import Chunk, Kind, LineRules, Origin, Range
+from log_forwarder.ruled import ruled
 from log_forwarder.spool.keys import StreamKey
 from log_forwarder.spool.payloads import Line, Lines, Place
 from log_forwarder.spool.places import Places
@@ -91,9 +92,9 @@ class PushedInput:
         """Let go of what was accepted meanwhile."""
         self._places.release(self._spool, read_to=self._read_to)
 
-    def apply(self, chunk: Chunk) -> bytes:
-        """Return the lines to send for a chunk."""
-        return self._rules(chunk.origin.kind).apply(chunk.data)
+    def apply(self, chunk: Chunk) -> Chunk:
+        """Return a chunk with the lines to send (see the protocol)."""
+        return ruled(chunk, self._rules(chunk.origin.kind))
 
     def unread_since(self) -> dict[Kind, float]:
         """Return since when the oldest line waits here, by kind."""

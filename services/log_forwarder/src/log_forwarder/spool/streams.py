@@ -139,13 +139,13 @@ class Stream:
         return self._take_lines(first, count, b"\n".join(first.texts[:count]) + b"\n")
 
     def _take_lines(self, lines: _Lines, count: int, data: bytes) -> Chunk:
-        end = lines.ends[count - 1]
+        ends = lines.ends[:count]
         if count == len(lines.texts):
             self._items.popleft()
         else:
             del lines.texts[:count], lines.ends[:count]
             lines.size_bytes -= len(data)
-        return self._hand_on(data, end)
+        return self._hand_on(data, ends[-1])._replace(place_at=lambda at: ends[data.count(b"\n", 0, at) - 1])
 
     def _hand_on(self, data: bytes, end: Place, *, part: int = 0, is_unfinished: bool = False) -> Chunk:
         start = self.offset

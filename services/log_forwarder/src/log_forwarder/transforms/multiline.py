@@ -14,7 +14,8 @@ import json
 import re
 from collections.abc import Iterator
 
-MAX_EVENT_BYTES = 512 * 1024
+MAX_EVENT_BYTES = 256 * 1024  # a third more as base64, then twice that when masked: it fits a record
+MAX_JOINED_BYTES = 350_000  # control characters take six bytes each in JSON, four thirds in base64
 
 # A record of structlog or stdlib logging, a JSON object, a gunicorn, uvicorn or celery line, syslog.
 STARTS_A_RECORD = re.compile(
@@ -60,5 +61,10 @@ def as_one_line(event: list[bytes]) -> bytes:
     try:
         document = {"message": text.decode()}
     except UnicodeDecodeError:
-        document = {"message_base64": base64.b64encode(text).decode()}
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        return _in_base64(text)
+    line = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return line if len(line) <= MAX_JOINED_BYTES else _in_base64(text)
+
+
+def _in_base64(text: bytes) -> bytes:
+    return b'{"message_base64":"' + base64.b64encode(text) + b'"}'

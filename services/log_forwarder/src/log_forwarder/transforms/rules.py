@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
+from log_forwarder.framing import part_end
 from log_forwarder.transforms.level import Level, LevelFilter
 from log_forwarder.transforms.multiline import as_one_line, complete_events, events
-from log_forwarder.transforms.redaction import redact
+from log_forwarder.transforms.redaction import redact, safe_cut
+
+LOOKAHEAD_BYTES = 16 * 1024  # longer than any token that AWS, an identity provider or Fernet hands out
 
 
 class Rules:
@@ -51,10 +54,41 @@ class Rules:
                 self._on_redacted(count)
         return data
 
+    def shares(self, data: bytes) -> Sequence[int]:
+        """Return how many bytes each line to send stands for; what was left out counts to a neighbour."""
+        shares: list[int] = []
+        left_out = 0
+        for event in self._events(data.removesuffix(b"\n").split(b"\n")):
+            size_bytes = sum(map(len, event)) + len(event)
+            if self._filter is None or self._filter.keeps(event[0]):
+                shares.append(size_bytes + left_out)
+                left_out = 0
+            elif shares:
+                shares[-1] += size_bytes
+            else:
+                left_out += size_bytes
+        if shares and not data.endswith(b"\n"):
+            shares[-1] -= 1
+        return shares
+
+    def part_end(self, data: bytes) -> int:
+        """Return where to cut a piece of a long line: in no character and, if they are masked, in no secret.
+
+        A secret is seen that ends in the last ``LOOKAHEAD_BYTES`` of ``data`` or before; a longer one is cut.
+        """
+        end = part_end(data)
+        if not self._redacts:
+            return end
+        end = part_end(data[: max(end - LOOKAHEAD_BYTES, end // 2)])
+        return safe_cut(data, end) or end
+
+    def _events(self, lines: list[bytes]) -> Iterable[list[bytes]]:
+        return events(lines) if self._joins else ([line] for line in lines)
+
     def _line_by_line(self, data: bytes) -> bytes:
         is_ended = data.endswith(b"\n")
         lines = data.removesuffix(b"\n").split(b"\n")
-        found = events(lines) if self._joins else ([line] for line in lines)
+        found = self._events(lines)
         kept = [event for event in found if self._filter is None or self._filter.keeps(event[0])]
         left_out = len(lines) - sum(map(len, kept))
         if left_out:
