@@ -129,3 +129,31 @@ async def test_only_changed_files_are_compiled(agent: Agent, monkeypatch: pytest
     agent.source.set({"a.py": b"x = 2\n", "b.py": b"y = 1\n", "c.sql": b"select (("})
     await agent.cycle.sync()
     assert compiled == ["a.py"]
+
+
+async def test_a_reason_of_any_length_is_told_in_short(tmp_path: Path) -> None:
+    name = b"a" * 70_000
+    err = await refusal(tmp_path, {"long.py": b"def f(" + name + b"):\n    global " + name + b"\n"})
+    assert (err.path, err.line) == ("long.py", 2)
+    assert len(err.why) < 700
+
+
+async def test_a_compiler_that_was_killed_is_given_another_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = tmp_path / "killed_worker.py"
+    killed.write_text("import os\nprint(0, flush=True)\nos.kill(os.getpid(), 9)\n")
+    source = FakeSource()
+    source.set({"a.py": b"x = 1\n"})
+    with an_agent(tmp_path / "efs", source, validate="compile") as agent:
+        with monkeypatch.context() as out_of_memory:
+            out_of_memory.setattr(gate, "_WORKER", killed)
+            with pytest.raises(Refused, match="the compiler died of it"):
+                await agent.cycle.sync()
+        downloads = len(source.opened)
+        with pytest.raises(Refused):
+            await agent.cycle.sync()
+        assert len(source.opened) == downloads  # not at every pass
+        agent.clock.advance(300)
+        await agent.cycle.sync()
+        assert agent.files() == {"a.py": b"x = 1\n"}

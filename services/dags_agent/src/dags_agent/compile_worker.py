@@ -7,11 +7,13 @@ of each file before it compiles it, and a line ``<number> <line> <why>`` for one
 
 from __future__ import annotations
 
+import io
 import resource
 import sys
 import warnings
 
 _MEMORY_BYTES = 2 << 30
+_WHY_CHARACTERS_MAX = 500  # the message of a SyntaxError may quote a name of any length
 
 
 def problem_of(path: str) -> tuple[int, str] | None:
@@ -30,13 +32,16 @@ def main() -> None:
     """Compile what stdin names."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     warnings.simplefilter("ignore")  # an odd escape sequence is no reason to refuse
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     names = sys.stdin.buffer.read().split(b"\0")[:-1]
     for number, name in enumerate(names):
         print(number, flush=True)  # noqa: T201 - its protocol
         problem = problem_of(name.decode("utf-8", "surrogateescape"))
         if problem:
             line, why = problem
-            print(number, line, " ".join(why.split()), flush=True)  # noqa: T201 - its protocol
+            why = " ".join(why.split())[:_WHY_CHARACTERS_MAX]
+            print(number, line, why, flush=True)  # noqa: T201 - its protocol
 
 
 if __name__ == "__main__":

@@ -34,6 +34,9 @@ T = TypeVar("T")
 
 # A deploy that rewrites objects faster than we can read them: leave it to the next pass.
 _LISTINGS_PER_PASS = 3
+# The compiler was killed or too slow: perhaps for its neighbours, so it is tried again; a file that kills it
+# each time costs a download of what changed so often.
+_UNCERTAIN_REFUSAL_SECONDS = 300.0
 # Of an interval: chores end before the next pass is due.
 _CHORES_SHARE = 0.5
 
@@ -101,7 +104,8 @@ class Cycle:
         self._in_step: tuple[str, str] | None = None
         self._drift: Drift | None = None
         self._last_refusal: Refused | None = None
-        self._gated: tuple[str, Refused] | None = None  # the listing whose files did not pass the gate
+        # The listing whose files did not pass the gate, and when it is worth another try.
+        self._gated: tuple[str, Refused, float] | None = None
         self._behind_since: float | None = None
         self.first_pass = asyncio.Event()
 
@@ -220,7 +224,9 @@ class Cycle:
 
     async def _publish(self, listing: Listing) -> None:
         if self._gated and self._gated[0] == listing.fingerprint and not self._drift:
-            raise self._gated[1]  # the same files again: do not download them to refuse them again
+            _, refused, again_at = self._gated
+            if self._runtime.clock.monotonic() < again_at:
+                raise refused  # the same files again: do not download them to refuse them again
         began = self._runtime.clock.monotonic()
         if (
             not self._drift
@@ -251,7 +257,9 @@ class Cycle:
         try:
             await self._writer.while_held(act)
         except Refused as err:
-            self._gated = (listing.fingerprint, err) if err.path else None
+            again_seconds = math.inf if err.is_certain else _UNCERTAIN_REFUSAL_SECONDS
+            again_at = self._runtime.clock.monotonic() + again_seconds
+            self._gated = (listing.fingerprint, err, again_at) if err.path else None
             raise
         except Fenced as err:
             self._events.fenced(err)

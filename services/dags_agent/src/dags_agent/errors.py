@@ -47,15 +47,26 @@ class Refused(Permanent):
     Attributes:
         reason: for the metric.
         path, line: the file at fault and the line in it, where there is one; line 0 is not known.
+        is_certain: whether the same objects are refused again for sure: a compiler that was killed may
+            have been killed for its neighbours' memory.
     """
 
     def __init__(
-        self, reason: Reason, what: str, *, why: str = "", remedy: str = "", path: str = "", line: int = 0
+        self,
+        reason: Reason,
+        what: str,
+        *,
+        why: str = "",
+        remedy: str = "",
+        path: str = "",
+        line: int = 0,
+        is_certain: bool = True,
     ) -> None:
         super().__init__(what, why=why, remedy=remedy)
         self.reason = reason
         self.path = path
         self.line = line
+        self.is_certain = is_certain
 
 
 class SourceChanged(Transient):

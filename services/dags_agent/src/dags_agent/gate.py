@@ -11,16 +11,27 @@ from pathlib import Path
 
 from dags_agent.errors import Reason, Refused
 
+# Far more than the worker lets any reason be.
+_LINE_BYTES_MAX = 1 << 20
 _WORKER = Path(__file__).with_name("compile_worker.py")
+
+
+# What the worker says of itself, or of the disk, and not of the file.
+_PASSING = ("MemoryError:", "OSError:", "PermissionError:", "FileNotFoundError:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """A file that does not compile; line 0 is not known."""
+    """A file that does not compile; line 0 is not known.
+
+    Attributes:
+        is_certain: whether the file itself is to blame, and not what happened to the compiler.
+    """
 
     path: str
     line: int
     why: str
+    is_certain: bool
 
 
 async def refuse_what_does_not_compile(tree: Path, paths: Sequence[str], *, timeout_seconds: float) -> None:
@@ -30,7 +41,8 @@ async def refuse_what_does_not_compile(tree: Path, paths: Sequence[str], *, time
     on a Python at least as new as Airflow's.
 
     Raises:
-        Refused: naming the first file and line that does not compile, and how many more there are.
+        Refused: naming the first file and line that does not compile, and how many more there are; not
+            certain when the compiler was killed, too slow, or out of memory.
     """
     broken = await _broken(tree, paths, timeout_seconds)
     if broken is None:
@@ -46,6 +58,7 @@ async def refuse_what_does_not_compile(tree: Path, paths: Sequence[str], *, time
         remedy="Upload a file that does; the live release stays",
         path=first.path,
         line=first.line,
+        is_certain=any(each.is_certain for each in broken),
     )
 
 
@@ -57,6 +70,7 @@ async def _broken(tree: Path, paths: Sequence[str], timeout_seconds: float) -> l
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
+        limit=_LINE_BYTES_MAX,
     )
     names = b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
     output: list[bytes] = []
@@ -74,10 +88,16 @@ async def _broken(tree: Path, paths: Sequence[str], timeout_seconds: float) -> l
     broken, last = _understood(output, paths)
     if is_late:
         broken.append(
-            Broken(path=last, line=0, why=f"compiling it was not done within {timeout_seconds:g} s")
+            Broken(
+                path=last,
+                line=0,
+                why=f"compiling it was not done within {timeout_seconds:g} s",
+                is_certain=False,
+            )
         )
     elif code != 0:
-        broken.append(Broken(path=last, line=0, why=f"the compiler died of it (exit {code})"))
+        why = f"the compiler died of it (exit {code})"
+        broken.append(Broken(path=last, line=0, why=why, is_certain=False))
     return broken or None
 
 
@@ -104,5 +124,6 @@ def _understood(output: Sequence[bytes], paths: Sequence[str]) -> tuple[list[Bro
         last = paths[int(number)]
         if rest:
             line, _, why = rest.partition(" ")
-            broken.append(Broken(path=last, line=int(line), why=why))
+            is_certain = not why.startswith(_PASSING)
+            broken.append(Broken(path=last, line=int(line), why=why, is_certain=is_certain))
     return broken, last
