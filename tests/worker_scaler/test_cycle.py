@@ -270,6 +270,7 @@ async def test_a_worker_that_scale_in_stopped_while_it_was_busy_is_counted_once(
         bench.world.workers[lost],
         phase=Phase.STOPPED,
         stop_code="ServiceSchedulerInitiated",
+        stop_reason="Scaling activity initiated by (deployment ecs-svc/1)",
         protected_until=None,
     )
     bench.world.workers[lost] = dead

@@ -20,6 +20,7 @@ from worker_scaler.steps import Protect, SetDesired, Unprotect
 from .fakes import NOON, arn, fleet, host, reading, sighting, worker
 
 A_TICK = timedelta(seconds=10)
+SCALING = "Scaling activity initiated by (deployment ecs-svc/1)"
 PULL_ERROR = "CannotPullContainerError: pull image manifest has been retried 5 time(s)"
 
 
@@ -179,15 +180,36 @@ def test_a_protection_that_somebody_took_off_is_given_again() -> None:
 @pytest.mark.parametrize(
     ("facts", "cause"),
     [
-        ({"stop_code": "ServiceSchedulerInitiated", "stop_reason": "Scaling activity"}, Cause.SCALE_IN),
-        ({"stop_code": "ServiceSchedulerInitiated", "deployment_id": "old"}, Cause.DEPLOYMENT),
+        ({"stop_code": "ServiceSchedulerInitiated", "stop_reason": SCALING}, Cause.SCALE_IN),
+        (
+            {"stop_code": "ServiceSchedulerInitiated", "stop_reason": SCALING, "deployment_id": "old"},
+            Cause.DEPLOYMENT,
+        ),
+        (
+            {
+                "stop_code": "ServiceSchedulerInitiated",
+                "stop_reason": "(service w) (port 8080) is unhealthy in (target-group a) due to (reason b)",
+            },
+            Cause.HEALTH,
+        ),
+        (
+            {
+                "stop_code": "ServiceSchedulerInitiated",
+                "stop_reason": "ECS is performing maintenance on the underlying infrastructure",
+            },
+            Cause.OTHER,
+        ),
+        (
+            {"stop_code": "TerminationNotice", "stop_reason": "Host EC2 (instance i-1) terminated."},
+            Cause.OTHER,
+        ),
         (
             {"stop_code": "ServiceSchedulerInitiated", "stop_reason": "Task failed container health checks"},
             Cause.HEALTH,
         ),
         ({"stop_code": "InfrastructureHealth"}, Cause.HEALTH),
         ({"stop_code": "SpotInterruption"}, Cause.SPOT),
-        ({"stop_code": "TerminationNotice"}, Cause.SPOT),
+        ({"stop_code": "TerminationNotice", "stop_reason": "Spot interruption"}, Cause.SPOT),
         ({"stop_code": "TaskFailedToStart"}, Cause.FAILED_TO_START),
         (
             {

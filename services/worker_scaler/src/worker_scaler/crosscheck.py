@@ -62,6 +62,11 @@ class QueueCheck:
     visible_for_seconds: float = 0.0
 
     @property
+    def is_contradiction(self) -> bool:
+        """Whether SQS was heard, and has not agreed with what the database says."""
+        return self.agreement is Agreement.UNPROVEN
+
+    @property
     def doubt(self) -> str:
         """Why the queue may hold work that the database does not know; "" is no doubt: it may go to zero."""
         if self.messages is None:

@@ -9,10 +9,11 @@ import asyncio
 import random
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from sidecar.clock import Clock
-from sidecar.errors import ConfigError, SidecarError
+from sidecar.errors import ConfigError, SidecarError, Transient
 from worker_scaler.budget import Budget
 from worker_scaler.calls import Calls
 from worker_scaler.events import Events
@@ -24,9 +25,12 @@ from worker_scaler.outlook import NOTHING_EXPECTED, Outlook
 from worker_scaler.policies import Case, Policy
 from worker_scaler.policies.queue import QueuePolicy
 from worker_scaler.ports import Agents, CrossCheck, Forecast, Pause, Services, Source
-from worker_scaler.steps import Give, Protect, SetDesired, Step, only_adds
+from worker_scaler.steps import Give, Protect, SetDesired, Step, lets_go, only_adds
 
 T = TypeVar("T")
+
+_SLOW_CALL_SECONDS = 2.0
+"""ECS answers in well under a second, also when it refuses: a failure that took longer is a timeout."""
 
 
 class Cycle:
@@ -73,13 +77,16 @@ class Cycle:
         self._budget = budget
         self._crosscheck = crosscheck
         self._calls = Calls()
+        self._looked_at = clock.now()
         self._default_policy = QueuePolicy()
+        self._losses = {fleet.name: Losses() for fleet in fleets}
         self.forget()
 
     def forget(self) -> None:
         """Forget what was seen: somebody else has been at work since. It is merely more careful then."""
         self._memories = {fleet.name: Memory() for fleet in self._fleets}
-        self._losses = {fleet.name: Losses() for fleet in self._fleets}
+        for losses in self._losses.values():
+            losses.forget()
 
     async def tick(self) -> None:
         """Steer every fleet once.
@@ -91,6 +98,7 @@ class Cycle:
         """
         self._calls.refuse_to_overlap()
         seen = await self._calls.run(self._services.look_all, self._fleets)
+        self._looked_at = self._clock.now()
         looks = await _all([self._with_agents(fleet, seen[fleet.name]) for fleet in self._fleets])
         reading, failure = await self._read()
         failures = await _all(
@@ -110,7 +118,8 @@ class Cycle:
             return None, None
         reading, failure = await self._calls.run(_try_read, self._source)
         if self._crosscheck is not None:
-            reading = await self._calls.run(self._crosscheck, reading)
+            reading, doubtful = await self._calls.run(_try_compare, self._crosscheck, reading)
+            failure = failure or doubtful
         if reading is not None and reading.is_complete:
             queues = [queue for fleet in self._fleets for queue in fleet.queues]
             orphans = reading.orphans(queues)
@@ -137,13 +146,22 @@ class Cycle:
     ) -> SidecarError | None:
         if isinstance(look, SidecarError):
             return self._failed(fleet, look)
+        try:
+            return await self._steer_seen(fleet, look, reading)
+        except Exception as err:  # noqa: BLE001 - whatever is odd about one fleet must not stop the others
+            return self._failed(fleet, _unexpected(f"Fleet {fleet.name!r} could not be steered", err))
+
+    async def _steer_seen(self, fleet: Fleet, look: Sighting, reading: Reading | None) -> SidecarError | None:
         case = self._case(fleet, look, reading)
         decision = self._policy(fleet).decide(case)
         self._memories[fleet.name] = decision.memory
         self._events.deaths(fleet, self._losses[fleet.name].count(look, decision.occupancy))
         self._events.decided(fleet, decision)
         self._explanations.decided(case, decision)
-        failure = await self._act(fleet, look.workers, decision.steps)
+        proven_at = None
+        if reading is not None and self._policy(fleet).needs_reading:
+            proven_at = min(reading.taken_at, self._looked_at)
+        failure = await self._act(fleet, look.workers, decision.steps, proven_at=proven_at)
         if failure is not None:
             return self._failed(fleet, failure)
         self._events.recovered(fleet)
@@ -171,17 +189,27 @@ class Cycle:
         return self._policies.get(fleet.name, self._default_policy)
 
     async def _act(
-        self, fleet: Fleet, workers: Sequence[Worker], steps: Sequence[Step]
+        self, fleet: Fleet, workers: Sequence[Worker], steps: Sequence[Step], *, proven_at: datetime | None
     ) -> SidecarError | None:
-        """Do the steps in order. After a failure only those are done that add safety or capacity."""
+        """Do the steps in order. After a failure only those are done that add safety or capacity.
+
+        Calls may take long. One kind of them that timed out once is left for the next tick, and nobody is let
+        go any more when what proved it (``proven_at``; None needs no proof) has grown old meanwhile.
+        """
         failure: SidecarError | None = None
+        timed_out: set[type[Step]] = set()
         for step in steps:
-            if failure is not None and not only_adds(step):
+            if type(step) in timed_out or (failure is not None and not only_adds(step)):
                 continue
+            began = self._clock.monotonic()
             try:
+                if lets_go(step) and proven_at is not None:
+                    _refuse_old_proof(self._clock.now() - proven_at, fleet.proof_max_age)
                 await self._calls.run(self._do, fleet, workers, step)
             except SidecarError as err:
                 failure = failure or err
+                if self._clock.monotonic() - began >= _SLOW_CALL_SECONDS:
+                    timed_out.add(type(step))
         return failure
 
     def _do(self, fleet: Fleet, workers: Sequence[Worker], step: Step) -> None:
@@ -201,6 +229,15 @@ class Cycle:
         return error
 
 
+def _refuse_old_proof(age: timedelta, limit: timedelta) -> None:
+    if abs(age) > limit:
+        raise Transient(
+            "Nobody is let go in this tick any more",
+            why=f"it took so long that what proved workers idle is {abs(age).total_seconds():.0f} s old",
+            remedy="The next tick looks again; see why ECS or the database is slow if it lasts",
+        )
+
+
 async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one) for one in work]
@@ -212,6 +249,30 @@ def _try_read(source: Source) -> tuple[Reading | None, SidecarError | None]:
         return source.read(), None
     except SidecarError as err:
         return None, err
+    except Exception as err:  # noqa: BLE001 - an answer nobody thought of is no reading, and no end of the tick
+        return None, _unexpected("The queues could not be read", err)
+
+
+def _try_compare(
+    crosscheck: CrossCheck, reading: Reading | None
+) -> tuple[Reading | None, SidecarError | None]:
+    try:
+        return crosscheck(reading), None
+    except Exception as err:  # noqa: BLE001 - without the second source's word only more is believed
+        only_more = replace(reading, is_complete=False) if reading is not None else None
+        return only_more, _unexpected("The queues could not be compared with SQS", err)
+
+
+def _unexpected(what: str, error: Exception) -> Transient:
+    """Turn what nobody thought of into the failure of one part."""
+    failure = Transient(
+        what,
+        why=f"{type(error).__name__}: {str(error)[:200]}",
+        remedy="It is tried again with the next tick; this is an answer or a setting that nobody expected, "
+        "please report it",
+    )
+    failure.__cause__ = error
+    return failure
 
 
 def _worst(failures: Sequence[SidecarError | None]) -> SidecarError | None:

@@ -11,6 +11,8 @@ from enum import StrEnum
 from worker_scaler.model import Sighting, Worker
 
 _KILLED_EXIT_CODE = 137  # 128 + SIGKILL
+_SCALING = "Scaling activity initiated by"
+_UNWELL = ("health check", "unhealthy")
 
 
 class Cause(StrEnum):
@@ -28,7 +30,6 @@ class Cause(StrEnum):
 _BY_STOP_CODE = {
     "TaskFailedToStart": Cause.FAILED_TO_START,
     "SpotInterruption": Cause.SPOT,
-    "TerminationNotice": Cause.SPOT,
     "InfrastructureHealth": Cause.HEALTH,
 }
 
@@ -45,11 +46,13 @@ def cause_of(worker: Worker, sighting: Sighting) -> Cause:
         return Cause.OOM
     if worker.stop_code in _BY_STOP_CODE:
         return _BY_STOP_CODE[worker.stop_code]
-    if "health check" in worker.stop_reason.lower():
+    reason = worker.stop_reason.lower()
+    if any(word in reason for word in _UNWELL):
         return Cause.HEALTH
-    if worker.stop_code == "ServiceSchedulerInitiated":
+    if worker.stop_code == "TerminationNotice" and "spot" in reason:  # else somebody ended the EC2 host
+        return Cause.SPOT
+    if worker.stop_code == "ServiceSchedulerInitiated" and worker.stop_reason.startswith(_SCALING):
         return Cause.DEPLOYMENT if sighting.is_outdated(worker) else Cause.SCALE_IN
     was_killed = any(code == _KILLED_EXIT_CODE for code, _ in worker.exits)
-    if worker.stop_code == "EssentialContainerExited" and was_killed:
-        return Cause.OOM  # nobody asked it to end: only the kernel kills unasked
-    return Cause.OTHER
+    # Nobody asked it to end, and only the kernel kills unasked.
+    return Cause.OOM if worker.stop_code == "EssentialContainerExited" and was_killed else Cause.OTHER

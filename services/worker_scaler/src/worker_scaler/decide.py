@@ -3,7 +3,7 @@
 Four promises, each tested as a property:
 
 1. ``desired`` is never set below the busy or unknown workers, and none of them is ever unprotected.
-2. A failed or stale reading changes nothing; it only keeps protections alive.
+2. A failed or stale reading lets nobody go; it keeps protections alive, and a count that has room for them.
 3. Scale-out is immediate and exact.
 4. Scale-in takes two readings that prove the same workers idle (see :mod:`worker_scaler.release`).
 
@@ -22,6 +22,7 @@ from worker_scaler.freeze import in_force
 from worker_scaler.limits import binding
 from worker_scaler.memory import Memory, Sample
 from worker_scaler.model import Fleet, Phase, Reading, Sighting
+from worker_scaler.never_below import never_below
 from worker_scaler.occupancy import assess
 from worker_scaler.outlook import NOTHING_EXPECTED, Outlook
 from worker_scaler.protection import protections
@@ -57,8 +58,10 @@ def decide(
         chance: a number in [0, 1) drawn for this decision; spreads pauses.
     """
     doubt = _why_not_believed(fleet, reading, memory, now=now)
-    if reading is None or doubt is not None or is_paused:
-        return hold(fleet, sighting, memory, Why.PAUSED if is_paused else doubt or Why.NO_READING, now=now)
+    if is_paused:
+        return hold(fleet, sighting, memory, Why.PAUSED, now=now, to=sighting.desired)
+    if reading is None or doubt is not None:
+        return hold(fleet, sighting, memory, doubt or Why.NO_READING, now=now)
     depth = reading.of(fleet.queues)
     if not reading.is_complete:
         return _trust_only_more(fleet, sighting, depth.demand, memory, now=now)
@@ -68,7 +71,7 @@ def decide(
         fleet=fleet,
         sighting=sighting,
         depth=depth,
-        occupancy=assess(fleet, sighting, depth, now=now),
+        occupancy=assess(fleet, sighting, depth, elsewhere=reading.hosts_outside(fleet.queues), now=now),
         memory=memory.with_sample(sample, window=fleet.scale_in_window, gap=fleet.reading_max_age),
         outlook=outlook,
         now=now,
@@ -97,13 +100,23 @@ def decide(
     )
 
 
-def hold(fleet: Fleet, sighting: Sighting, memory: Memory, why: Why, *, now: datetime) -> Decision:
-    """Change nothing. Whoever runs may be busy, so protections are kept and, where there is room, given."""
-    steps = protections(fleet, sighting, sighting.present, sighting.desired, now=now)
+def hold(
+    fleet: Fleet, sighting: Sighting, memory: Memory, why: Why, *, now: datetime, to: int | None = None
+) -> Decision:
+    """Let nobody go. Whoever runs may be busy, so protections are kept and, where there is room, given.
+
+    The count is set to ``to``; None raises it to what the protected workers need, which is told as a repair.
+    """
+    desired = sighting.desired
+    if to is None:
+        to = max(desired, never_below(fleet, sighting, now=now))
+        why = Why.REPAIR if to > desired else why
+    raised = (SetDesired(count=to, before=desired),) if to > desired else ()
+    protects = protections(fleet, sighting, sighting.present, to, now=now)
     return Decision(
-        steps=(*steps, *packing.everybody_to_work(sighting, now=now)),
+        steps=(*raised, *protects, *packing.everybody_to_work(sighting, now=now)),
         why=why,
-        numbers=blind_numbers(sighting, sighting.desired, now=now),
+        numbers=blind_numbers(sighting, to, now=now),
         memory=memory.with_releasing(frozenset()),
     )
 
@@ -136,18 +149,13 @@ def _trust_only_more(
     """Raise the count when an incomplete reading asks for it, else hold; who is busy is unknown."""
     held = hold(fleet, sighting, memory, Why.PARTIAL_READING, now=now)
     frozen = in_force(fleet.freezes, now)
-    to = limit_step_out(fleet, sighting, workers_for(fleet, demand), at_least=sighting.desired)
+    floor = held.numbers.desired_after
+    to = limit_step_out(fleet, sighting, workers_for(fleet, demand), at_least=floor)
     found = trouble.find(fleet, sighting, NOTHING_EXPECTED, now=now)
-    if to <= sighting.desired or found is not None or (frozen is not None and frozen.also_out):
+    if to <= floor or found is not None or (frozen is not None and frozen.also_out):
         return replace(held, trouble=found.text if found is not None else None)
-    raised = SetDesired(count=to, before=sighting.desired)
-    after = protections(fleet, sighting, sighting.present, to, now=now, already=held.steps)
-    return replace(
-        held,
-        steps=(*held.steps, raised, *after),
-        why=Why.BACKLOG,
-        numbers=replace(blind_numbers(sighting, to, now=now), demand_tasks=demand),
-    )
+    raised = hold(fleet, sighting, memory, Why.BACKLOG, now=now, to=to)
+    return replace(raised, numbers=replace(raised.numbers, demand_tasks=demand))
 
 
 def _numbers(view: View, outcome: Outcome) -> Numbers:

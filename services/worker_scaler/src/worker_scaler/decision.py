@@ -40,6 +40,7 @@ class Why(StrEnum):
     STARTS_SLOW = "starts_slow"
     FLOOR = "floor"
     SCHEDULED = "scheduled"
+    DOUBTED = "doubted"
 
     @property
     def meaning(self) -> str:
@@ -56,7 +57,8 @@ _MEANINGS = {
     Why.SURPLUS: "twice proven idle: scaled in",
     Why.RELEASING: "surplus workers were proven idle once, and unprotected",
     Why.NO_READING: "nothing is changed: the queues could not be read",
-    Why.STALE_READING: "nothing is changed: the reading is too old, or not newer than the last",
+    Why.STALE_READING: "nobody is let go: the reading is too old for that, or not newer than the last",
+    Why.DOUBTED: "surplus, held: SQS has not agreed that there is no work",
     Why.WINDOW: "surplus, held: the demand did not fit for a whole scale-in window yet",
     Why.TASKS_QUEUED: "surplus, held: a queued task may be on its way to any worker",
     Why.UNMATCHED_HOST: "surplus, held: a busy host is no known worker",

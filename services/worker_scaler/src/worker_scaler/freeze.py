@@ -37,8 +37,15 @@ class Freeze:
         """Whether the window is open at ``now`` (aware)."""
         zone = ZoneInfo(self.time_zone)
         earliest = (now - self.duration).astimezone(zone)
-        begins = next(CronSim(self.cron, earliest), None)
-        return begins is not None and begins.astimezone(UTC) <= now.astimezone(UTC)
+        for begins in CronSim(self.cron, earliest):
+            if begins.fold and not self._is_every_hour:
+                continue  # it began when this hour was there first
+            return begins.astimezone(UTC) <= now.astimezone(UTC)
+        return False
+
+    @property
+    def _is_every_hour(self) -> bool:
+        return self.cron.split()[1].startswith("*")
 
 
 def in_force(freezes: Iterable[Freeze], now: datetime) -> Freeze | None:

@@ -36,6 +36,10 @@ class Losses:
         self._busy: Mapping[str, int] = {}
         self._counted: frozenset[str] = frozenset()
 
+    def forget(self) -> None:
+        """Forget who was busy: somebody else was at work since. Whose end was counted stays known."""
+        self._busy = {}
+
     def count(self, sighting: Sighting, occupancy: Occupancy | None) -> list[Death]:
         """Return the workers newly seen stopped."""
         now_busy = occupancy.tasks if occupancy is not None else {}

@@ -37,6 +37,8 @@ class Fleet:
         protection: how long a protection lasts; renewed at half of it.
         minimum_age: a worker younger than this is never released.
         reading_max_age: an older reading changes nothing; a longer gap between two restarts the window.
+        proof_max_age: an older reading, or an older look at ECS, proves nobody idle: it may add, and lets
+            nobody go.
         agent_port: where the agents in its workers listen; None is a fleet without agents, whose busy workers
             are known from the database only.
         packing: how work is packed onto few workers, which needs agents; None leaves it where it falls.
@@ -58,6 +60,7 @@ class Fleet:
     protection: timedelta
     minimum_age: timedelta
     reading_max_age: timedelta
+    proof_max_age: timedelta = timedelta(seconds=10)
     agent_port: int | None = None
     packing: Packing | None = None
     foresight: Foresight | None = None
@@ -202,6 +205,8 @@ class QueueDepth:
         oldest_queued_age_seconds: how long the oldest queued task has waited; None when none waits.
         doubt: why this queue may hold work that is not counted here, e.g. messages that only the
             broker knows; "" is no doubt. A doubted fleet keeps its last worker.
+        is_contradicted: whether a second source was heard and has not agreed that there is nothing: then
+            nothing here proves a worker idle.
     """
 
     queued: int = 0
@@ -213,6 +218,7 @@ class QueueDepth:
     oldest_queued_age_seconds: float | None = None
     busy_hosts: Mapping[str, int] = field(default_factory=dict)
     doubt: str = ""
+    is_contradicted: bool = False
 
     @property
     def demand(self) -> int:
@@ -237,6 +243,7 @@ class QueueDepth:
             oldest_queued_age_seconds=max(ages, default=None),
             busy_hosts=_sum(self.busy_hosts, other.busy_hosts),
             doubt="; ".join(dict.fromkeys(doubt for doubt in (self.doubt, other.doubt) if doubt)),
+            is_contradicted=self.is_contradicted or other.is_contradicted,
         )
 
 
@@ -277,6 +284,8 @@ class Reading:
         queues: by name; a queue without tasks is absent.
         is_complete: whether nothing was left out. Of an incomplete reading (the broker's counts while the
             database is down) only a higher demand is believed: it can raise a count, nothing else.
+        other_busy_hosts: hosts of running tasks that no Celery executor runs, as far as is known, to how
+            many: they are no demand, but a worker of ours that is named there is busy.
         limits: what keeps tasks from being queued; None when the source does not tell.
         running_tasks: who runs where and since when, for predictions; empty when the source does not tell.
         queued_tasks: who waits, for predictions; empty when the source does not tell.
@@ -285,6 +294,7 @@ class Reading:
     taken_at: datetime
     queues: Mapping[str, QueueDepth]
     is_complete: bool = True
+    other_busy_hosts: Mapping[str, int] = field(default_factory=dict)
     limits: Limits | None = None
     running_tasks: tuple[RunningTask, ...] = ()
     queued_tasks: tuple[QueuedTasks, ...] = ()
@@ -294,6 +304,16 @@ class Reading:
         total = QueueDepth()
         for queue in queues:
             total = total.plus(self.queues.get(queue, QueueDepth()))
+        return total
+
+    def hosts_outside(self, queues: Iterable[str]) -> dict[str, int]:
+        """Return the busy hosts of everything but these queues, with how many tasks."""
+        own = set(queues)
+        total = dict(self.other_busy_hosts)
+        for name, depth in self.queues.items():
+            if name not in own:
+                for host, count in depth.busy_hosts.items():
+                    total[host] = total.get(host, 0) + count
         return total
 
     def orphans(self, consumed: Iterable[str]) -> dict[str, int]:

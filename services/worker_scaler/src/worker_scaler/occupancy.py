@@ -13,9 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 from worker_scaler.matching import Directory
 from worker_scaler.model import Fleet, Phase, QueueDepth, Sighting, Worker
+
+_NOBODY: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +48,22 @@ class Occupancy:
         return sorted(workers, key=lambda worker: (worker.arn not in self.held, worker.arn))
 
 
-def assess(fleet: Fleet, sighting: Sighting, depth: QueueDepth, *, now: datetime) -> Occupancy:
-    """Combine the snapshot of the queues with the workers that ECS lists, and with what their agents say."""
-    tasks, unmatched = _tasks(sighting, depth)
+def assess(
+    fleet: Fleet,
+    sighting: Sighting,
+    depth: QueueDepth,
+    *,
+    now: datetime,
+    elsewhere: Mapping[str, int] = _NOBODY,
+) -> Occupancy:
+    """Combine the snapshot of the queues with the workers that ECS lists, and with what their agents say.
+
+    ``depth`` is of the fleet's own queues: a busy host of theirs that is no worker of the fleet is unmatched.
+    ``elsewhere`` are the busy hosts of all other queues and executors: whoever of our workers is named there
+    is busy too (a queue was taken from the fleet's list, a worker consumes one more, an executor has an alias
+    that nobody listed), and all others are somebody else's.
+    """
+    tasks, unmatched = _tasks(sighting, depth, elsewhere)
     running = [worker for worker in sighting.workers if worker.phase is Phase.RUNNING]
     held = frozenset(w.arn for w in sighting.present if w.arn in tasks or w.phase is Phase.UNKNOWN)
     free = [worker for worker in running if worker.arn not in held]
@@ -67,7 +83,9 @@ def assess(fleet: Fleet, sighting: Sighting, depth: QueueDepth, *, now: datetime
     )
 
 
-def _tasks(sighting: Sighting, depth: QueueDepth) -> tuple[dict[str, int], list[str]]:
+def _tasks(
+    sighting: Sighting, depth: QueueDepth, elsewhere: Mapping[str, int]
+) -> tuple[dict[str, int], list[str]]:
     """Return how many tasks each worker holds, and the hosts that are nobody's."""
     tasks: dict[str, int] = {}
     unmatched: list[str] = []
@@ -78,6 +96,9 @@ def _tasks(sighting: Sighting, depth: QueueDepth) -> tuple[dict[str, int], list[
             tasks[worker.arn] = tasks.get(worker.arn, 0) + count
         if not named:
             unmatched.append(host or "(no host name)")
+    for host, count in elsewhere.items():
+        for worker in directory.named(host):
+            tasks[worker.arn] = tasks.get(worker.arn, 0) + count
     for worker in sighting.workers:
         if worker.agent is not None and worker.agent.held:
             tasks[worker.arn] = max(tasks.get(worker.arn, 0), worker.agent.held)

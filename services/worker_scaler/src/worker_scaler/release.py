@@ -20,7 +20,10 @@ from worker_scaler.steps import SetDesired, Step, Unprotect, batches
 from worker_scaler.view import View
 
 LASTING = (Why.UNMATCHED_HOST, Why.UNKNOWN_WORKER, Why.FROZEN)
-"""Obstacles under which nobody is even prepared to go."""
+"""Obstacles under which nobody is even prepared to go, and all are put to work."""
+
+NO_PROOF = (Why.STALE_READING, Why.DOUBTED)
+"""Obstacles under which nobody is unprotected either: nobody is proven idle."""
 
 
 def obstacle(view: View) -> Why | None:
@@ -29,11 +32,19 @@ def obstacle(view: View) -> Why | None:
         (bool(view.occupancy.unmatched_hosts), Why.UNMATCHED_HOST),
         (view.sighting.count(Phase.UNKNOWN) > 0, Why.UNKNOWN_WORKER),
         (in_force(view.fleet.freezes, view.now) is not None, Why.FROZEN),
+        (_is_old(view), Why.STALE_READING),
+        (view.depth.is_contradicted and not view.has_agents, Why.DOUBTED),
         (view.sighting.is_deploying, Why.DEPLOYING),
         (view.depth.in_flight > 0 and not view.has_agents, Why.TASKS_QUEUED),
         (not view.memory.covers(view.fleet.scale_in_window), Why.WINDOW),
     )
     return next((why for is_there, why in obstacles if is_there), None)
+
+
+def _is_old(view: View) -> bool:
+    """Whether the reading is good for adding only: since it was taken a task may have reached anybody."""
+    at = view.memory.last_at
+    return at is None or abs(view.now - at) > view.fleet.proof_max_age
 
 
 def release(

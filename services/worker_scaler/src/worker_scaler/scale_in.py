@@ -7,7 +7,7 @@ from dataclasses import replace
 from worker_scaler import packing
 from worker_scaler.decision import Outcome, Why
 from worker_scaler.protection import protections
-from worker_scaler.release import LASTING, obstacle, release
+from worker_scaler.release import LASTING, NO_PROOF, obstacle, release
 from worker_scaler.view import View
 
 
@@ -22,7 +22,11 @@ def scale_in(view: View) -> Outcome:
     needed = max(view.needed_by_now, busy) if view.has_agents else target
     spare = len(sighting.present) - needed
     has_surplus = needed < max(desired, len(sighting.present))
-    may_prepare = held_by is None or held_by is Why.DEPLOYING or (view.has_agents and held_by not in LASTING)
+    may_prepare = (
+        held_by is None
+        or held_by is Why.DEPLOYING
+        or (view.has_agents and held_by not in (*LASTING, *NO_PROOF))
+    )
     if has_surplus and may_prepare:
         outcome = release(view, target=target, spare=spare, working=working, held_by=held_by)
     else:

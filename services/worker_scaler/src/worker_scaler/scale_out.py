@@ -7,6 +7,7 @@ from worker_scaler.decision import Outcome, Why
 from worker_scaler.freeze import in_force
 from worker_scaler.memory import Backoff
 from worker_scaler.model import Fleet, Sighting
+from worker_scaler.never_below import never_below
 from worker_scaler.protection import protections
 from worker_scaler.steps import SetDesired, Step
 from worker_scaler.trouble import Trouble
@@ -14,7 +15,7 @@ from worker_scaler.view import View
 
 
 def scale_out(view: View, found: Trouble | None) -> tuple[Outcome, Backoff | None]:
-    """Raise desired at once, and protect everybody: first whom the old count has room for, then the rest."""
+    """Raise desired at once, then protect everybody: no slow protection stands in the way of a raise."""
     fleet, sighting, desired = view.fleet, view.sighting, view.sighting.desired
     floor = max(floor_of(view), desired)
     to = limit_step_out(fleet, sighting, max(view.needed_by_now, floor), at_least=floor)
@@ -22,22 +23,19 @@ def scale_out(view: View, found: Trouble | None) -> tuple[Outcome, Backoff | Non
     if held_by is not None:
         to = floor
     workers = view.occupancy.busy_first(sighting.present)
-    before = protections(fleet, sighting, workers, desired, now=view.now)
     working = (
         packing.everybody(view) if fleet.packing is None else packing.working(view, target=to, held_by=None)
     )
     to_work, to_cordon = packing.orders(view, working)
-    steps: tuple[Step, ...] = (*before, *to_work)
-    if to > desired:
-        after = protections(fleet, sighting, workers, to, now=view.now, already=before)
-        steps = (*steps, SetDesired(count=to, before=desired), *after)
-    steps = (*steps, *to_cordon)
+    raised = (SetDesired(count=to, before=desired),) if to > desired else ()
+    protects = protections(fleet, sighting, workers, to, now=view.now)
+    steps: tuple[Step, ...] = (*to_work, *raised, *protects, *to_cordon)
     return Outcome(steps=steps, why=held_by or _why_raised(view), desired=to), backoff
 
 
 def floor_of(view: View) -> int:
     """Return what the count must never be below, whatever the limits."""
-    return max(view.occupancy.busy_or_unknown, view.sighting.protected(view.now))
+    return never_below(view.fleet, view.sighting, now=view.now, occupancy=view.occupancy)
 
 
 def limit_step_out(fleet: Fleet, sighting: Sighting, to: int, *, at_least: int) -> int:

@@ -68,6 +68,11 @@ def only_adds(step: Step) -> bool:
     return isinstance(step, Protect) or (isinstance(step, Give) and step.order is Order.WORK)
 
 
+def lets_go(step: Step) -> bool:
+    """Say whether ECS may stop somebody because of it."""
+    return isinstance(step, Unprotect) or (isinstance(step, SetDesired) and step.count < step.before)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """One worker whose protection ECS did not change, and ECS's reason."""

@@ -61,9 +61,12 @@ def to_reading(facts: Sequence[Fact], meaning: Meaning) -> Reading | None:
         return None
     work = [fact for fact in facts if fact.kind in (*_TASKS, *_OTHER_WORK)]
     by_queue: dict[str, list[Fact]] = defaultdict(list)
+    elsewhere: Counter[str] = Counter()
     for fact in work:
         if meaning.executors.run_on_celery(fact.executor):
             by_queue[_queue(fact, meaning)].append(fact)
+        elif fact.kind == "running":
+            elsewhere[fact.host or ""] += fact.tasks or 0
     queues: Mapping[str, QueueDepth] = {name: _depth(rows) for name, rows in by_queue.items()}
     limits = _limits(facts, work, meaning)
     if meaning.counts_admissible:
@@ -71,6 +74,7 @@ def to_reading(facts: Sequence[Fact], meaning: Meaning) -> Reading | None:
     return Reading(
         taken_at=facts[0].taken_at.astimezone(UTC),
         queues=queues,
+        other_busy_hosts=dict(elsewhere),
         limits=limits,
         running_tasks=tuple(_running_tasks(by_queue)),
         queued_tasks=tuple(_queued_tasks(by_queue)),

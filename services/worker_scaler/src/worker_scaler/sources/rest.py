@@ -53,7 +53,9 @@ class RestSource:
         self._client.begin()
         now = self._clock.now()
         waiting, at = self._waiting()
-        running = self._running()
+        held = self._running()
+        running = self._ours(held)
+        ours = {row["id"] for row in running}
         depths: dict[str, QueueDepth] = defaultdict(QueueDepth, waiting)
         for queue, rows in _by_queue(running).items():
             depths[queue] = depths[queue].plus(_held(rows))
@@ -61,6 +63,7 @@ class RestSource:
         return Reading(
             taken_at=min(now, at + _TOLERATED_SKEW),
             queues=dict(depths),
+            other_busy_hosts=Counter(row["hostname"] or "" for row in held if row["id"] not in ours),
             running_tasks=tuple(_task(row) for row in running),
         )
 
@@ -97,7 +100,7 @@ class RestSource:
         for _ in range(_ATTEMPTS):
             rows = self._listed([("state", "running"), ("state", "restarting"), ("order_by", "id")])
             if rows is not None:
-                return self._ours(rows)
+                return rows
         raise Transient(
             "The running tasks could not be listed",
             why="they came and went while Airflow's API listed them",
@@ -183,4 +186,11 @@ def _task(row: Row) -> RunningTask:
 
 
 def _time(value: object) -> datetime | None:
-    return datetime.fromisoformat(value).astimezone(UTC) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Transient(
+            "Airflow's API gave no usable list of task instances", why=f"{value[:40]!r} is no time"
+        ) from None

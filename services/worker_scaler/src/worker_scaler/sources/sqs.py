@@ -117,7 +117,9 @@ class CrossCheck:
                 now=self._clock.now(),
             )
             if checks[queue].doubt:
-                queues[queue] = replace(depth, doubt=checks[queue].doubt)
+                queues[queue] = replace(
+                    depth, doubt=checks[queue].doubt, is_contradicted=checks[queue].is_contradiction
+                )
         self._events.checked(checks)
         return replace(reading, queues=queues)
 
