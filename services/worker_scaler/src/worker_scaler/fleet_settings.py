@@ -26,6 +26,11 @@ DEFAULT_WINDOW = timedelta(seconds=60)
 """Without agents nobody can be cordoned and taken back: the demand has to have been lower for a while."""
 
 
+_FREEZE_MINUTES_MAX = 366 * 24 * 60
+DURATION_SECONDS_MAX = 30 * 86_400.0
+"""No window, age or interval is longer than this: more is a slip of the unit."""
+
+
 def _is_time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -36,6 +41,7 @@ def _is_time_zone(name: str) -> str:
 
 Name = Annotated[str, Field(min_length=1)]
 TimeZone = Annotated[str, AfterValidator(_is_time_zone)]
+QueueUrl = Annotated[str, Field(pattern=r"^https?://[^/\s]+/\S+$")]
 
 
 class FreezeSettings(BaseModel):
@@ -45,7 +51,7 @@ class FreezeSettings(BaseModel):
 
     cron: Name
     time_zone: TimeZone = "UTC"
-    minutes: float = Field(gt=0)
+    minutes: float = Field(gt=0, le=_FREEZE_MINUTES_MAX)
     what: Literal["scale_in", "all"] = "scale_in"
 
     @model_validator(mode="after")
@@ -77,6 +83,14 @@ class HoursSettings(BaseModel):
     closed_on: frozenset[date] = frozenset()
 
     @model_validator(mode="after")
+    def _hours_are_of_its_time_zone(self) -> Self:
+        if self.begins.tzinfo is not None or self.ends.tzinfo is not None:
+            raise ValueError(
+                "from and to are local times of time_zone, without an offset: 08:00, not 08:00+02:00"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _days_can_be_read(self) -> Self:
         self.hours()
         return self
@@ -102,8 +116,8 @@ class ForesightSettings(BaseModel):
     later_stages: bool = True
     lead_quantile: float = Field(default=0.3, gt=0, lt=1)
     order: bool = True
-    drain_seconds: float = Field(default=75.0, ge=0)
-    prescale_drain_seconds: float = Field(default=75.0, ge=0)
+    drain_seconds: float = Field(default=60.0, ge=0, le=DURATION_SECONDS_MAX)
+    prescale_drain_seconds: float = Field(default=60.0, ge=0, le=DURATION_SECONDS_MAX)
 
     def foresight(self) -> Foresight:
         """Return it as a value."""
@@ -131,14 +145,14 @@ class FleetSettings(BaseModel):
     min_workers: int = Field(default=0, ge=0)
     max_workers: int = Field(ge=0)
     scale_in_window_seconds: float | None = Field(default=None, ge=0)
-    sqs_queue_urls: dict[str, str] = Field(default_factory=dict)
+    sqs_queue_urls: dict[str, QueueUrl] = Field(default_factory=dict)
     agent_port: int | None = Field(default=None, ge=1, le=65535)
     pack: bool = True
-    pack_headroom_tasks: int = Field(default=0, ge=0)
+    pack_headroom_tasks: int = Field(default=4, ge=0)
     foresee: ForesightSettings | None = ForesightSettings()
     max_step_out: int | None = Field(default=None, gt=0)
     max_step_in: int | None = Field(default=None, gt=0)
-    start_timeout_seconds: float = Field(default=600.0, gt=0)
+    start_timeout_seconds: float = Field(default=600.0, gt=0, le=DURATION_SECONDS_MAX)
     freezes: tuple[FreezeSettings, ...] = ()
     hours: tuple[HoursSettings, ...] = ()
 
@@ -171,6 +185,12 @@ class FleetSettings(BaseModel):
             raise ValueError(
                 "hours: policy 'schedule' needs at least one window, and no other policy has any"
             )
+        most = max((each.workers for each in self.hours), default=0)
+        if most > self.max_workers:
+            raise ValueError(f"hours: workers {most} is more than max_workers {self.max_workers}")
+        unknown = sorted(self.sqs_queue_urls.keys() - set(self.queues))
+        if unknown:
+            raise ValueError(f"sqs_queue_urls: {unknown[0]!r} is none of the fleet's queues")
         if self.policy == "floor" and self.min_workers == 0:
             raise ValueError("min_workers: policy 'floor' needs a floor of at least 1")
         return self

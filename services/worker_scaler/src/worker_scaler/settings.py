@@ -11,9 +11,15 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from sidecar.settings import FromJson
-from worker_scaler.fleet_settings import FleetSettings
+from worker_scaler.advisory_lock import service_names
+from worker_scaler.fleet_settings import DURATION_SECONDS_MAX, FleetSettings
 from worker_scaler.model import Fleet
 from worker_scaler.source_settings import SourceSettings
+
+_PROTECTION_TICKS = 4
+"""It is renewed at half of its time, and a renewal may fail once."""
+
+_READING_TICKS = 2
 
 _PROTECTION_MINUTES_MAX = 2880
 """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateTaskProtection.html"""
@@ -30,7 +36,7 @@ class WorkerScalerSettings(SourceSettings):
             "JSON list of the services to steer: `name`, `cluster`, `service`, `policy` (`queue`, `floor` or "
             "`schedule`), `queues`, `tasks_per_worker` (16), `min_workers` (0), `max_workers`, "
             "`scale_in_window_seconds` (60; 0 with agents), `sqs_queue_urls` (queue to URL), "
-            "`agent_port` (none; 9465 with worker agents), `pack` (true), `pack_headroom_tasks` (0), "
+            "`agent_port` (none; 9465 with worker agents), `pack` (true), `pack_headroom_tasks` (4), "
             "`max_step_out`, `max_step_in`, `foresee` (what is predicted from history: `prescale`, "
             "`later_stages`, `lead_quantile`, `order`, `drain_seconds`, `prescale_drain_seconds`; null "
             "predicts nothing), "
@@ -39,7 +45,9 @@ class WorkerScalerSettings(SourceSettings):
             "`workers`, `holidays`, `closed_on`; policy `schedule`)"
         ),
     )
-    interval_seconds: float = Field(default=10.0, gt=0, description="From the start of one tick to the next")
+    interval_seconds: float = Field(
+        default=10.0, gt=0, le=3600, description="From the start of one tick to the next"
+    )
     dry_run: bool = Field(default=False, description="Decide and tell, change nothing")
     agent_token: SecretStr | None = Field(
         default=None, description="What the agents in the workers ask for (`AIRFLOW_ECS_WORKER_AGENT_TOKEN`)"
@@ -58,6 +66,7 @@ class WorkerScalerSettings(SourceSettings):
     reading_max_age_seconds: float = Field(
         default=60.0,
         gt=0,
+        le=DURATION_SECONDS_MAX,
         description="An older reading changes nothing; a longer gap between two restarts the scale-in window",
     )
     protection_minutes: int = Field(
@@ -67,7 +76,7 @@ class WorkerScalerSettings(SourceSettings):
         description="How long a scale-in protection lasts without a scaler; renewed at half of it",
     )
     minimum_worker_age_seconds: float = Field(
-        default=60.0, ge=0, description="A younger worker is never released"
+        default=60.0, ge=0, le=DURATION_SECONDS_MAX, description="A younger worker is never released"
     )
 
     @field_validator("fleets")
@@ -75,13 +84,29 @@ class WorkerScalerSettings(SourceSettings):
     def _nobody_is_steered_twice(cls, fleets: tuple[FleetSettings, ...]) -> tuple[FleetSettings, ...]:
         for what, values in (
             ("fleet name", [fleet.name for fleet in fleets]),
-            ("service", [f"{fleet.cluster}/{fleet.service}" for fleet in fleets]),
+            ("service", service_names([(fleet.cluster, fleet.service) for fleet in fleets])),
             ("queue", [queue for fleet in fleets for queue in fleet.queues]),
         ):
             twice = [value for value, count in Counter(values).items() if count > 1]
             if twice:
                 raise ValueError(f"{what} {twice[0]!r} is used more than once")
         return fleets
+
+    @model_validator(mode="after")
+    def _outlast_the_ticks(self) -> Self:
+        if self.protection_minutes * 60 < _PROTECTION_TICKS * self.interval_seconds:
+            raise ValueError(
+                f"WORKER_SCALER_PROTECTION_MINUTES={self.protection_minutes} does not last for "
+                f"{_PROTECTION_TICKS} ticks of WORKER_SCALER_INTERVAL_SECONDS={self.interval_seconds:g}: "
+                "workers would be unprotected between two of them"
+            )
+        if self.reading_max_age_seconds < _READING_TICKS * self.interval_seconds:
+            raise ValueError(
+                f"WORKER_SCALER_READING_MAX_AGE_SECONDS={self.reading_max_age_seconds:g} is less than "
+                f"{_READING_TICKS} ticks of WORKER_SCALER_INTERVAL_SECONDS={self.interval_seconds:g}: every "
+                "missed tick would begin the scale-in window anew"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_agent_token(self) -> Self:

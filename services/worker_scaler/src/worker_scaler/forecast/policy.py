@@ -25,5 +25,5 @@ class Foresight:
     later_stages: bool = True
     lead_quantile: float = 0.3
     order: bool = True
-    drain: timedelta = timedelta(seconds=75)
-    prescale_drain: timedelta = timedelta(seconds=75)
+    drain: timedelta = timedelta(seconds=60)
+    prescale_drain: timedelta = timedelta(seconds=60)
