@@ -21,6 +21,21 @@ with_airflow = pytest.mark.skipif(
 )
 
 
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+# As the README has it.
+LOCAL_SETTINGS = """
+from airflow_ecs import database_iam
+from airflow_ecs.database_iam import create_async_metadata_engine, create_metadata_engine
+
+database_iam.watch_all_engines()
+"""
+
+
 class Client:
     """A process of Airflow's python that connects when told to."""
 
@@ -29,8 +44,7 @@ class Client:
             [AIRFLOW_PYTHON, PROGRAMS / "iam_connect.py"],
             env={
                 "PATH": os.defpath, "HOME": str(home), "PLACE": f"airflow@127.0.0.1:{gate.port}/{database}",
-                "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": "eu-west-1",
-                "AWS_DEFAULT_REGION": "eu-west-1", "AWS_EC2_METADATA_DISABLED": "true",
+                **CREDENTIALS,
             },
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
@@ -91,6 +105,28 @@ def test_new_connections_survive_the_end_of_a_token(gate: RdsGate, client: Clien
 def test_a_url_with_a_password_is_left_alone(gate: RdsGate, client: Client) -> None:
     client.ask("with_password")
     assert gate.tokens == ["own"]
+
+
+@pytest.mark.integration
+@with_airflow
+def test_airflow_reaches_its_database_through_its_local_settings(
+    gate: RdsGate, database: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/airflow_local_settings.py").write_text(LOCAL_SETTINGS)
+    place = f"airflow@127.0.0.1:{gate.port}/{urlsplit(database).path[1:]}"
+    done = subprocess.run(
+        [AIRFLOW_PYTHON.with_name("airflow"), "db", "check"],
+        env={
+            "PATH": os.defpath, "HOME": str(tmp_path), "AIRFLOW_HOME": str(tmp_path), **CREDENTIALS,
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{place}?sslmode=disable",
+        },
+        check=False, capture_output=True, text=True, timeout=100, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert gate.refusals == []
+    assert gate.tokens
+    assert gate.tokens[0] not in done.stdout + done.stderr
 
 
 def test_a_token_is_used_for_ten_minutes_and_made_for_each_host_port_and_user() -> None:

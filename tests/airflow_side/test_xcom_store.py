@@ -147,6 +147,18 @@ def test_a_large_value_goes_in_parts(xcoms: XComs, tmp_path: Path) -> None:
     assert found.read_bytes() == large.read_bytes()
 
 
+def test_tables_and_data_frames_come_back_as_such(xcoms: XComs) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed: tables cannot be made")
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed: data frames cannot be made")
+    store = xcoms.store()
+    table = arrow.table({"x": [1, 2], "y": ["a", None]})
+    frame = pandas.DataFrame({"x": [1, 2], "y": ["a", None]}, index=["one", "two"])
+    found: Any = store.get(store.put(TASK, table))
+    assert found.equals(table)
+    found = store.get(store.put(TASK, frame))
+    assert found.equals(frame)
+
+
 @pytest.mark.system
 def test_two_hundred_mebibytes_pass_in_parts_and_come_back(xcoms: XComs, tmp_path: Path) -> None:
     large, block = tmp_path / "large", os.urandom(1_048_576)

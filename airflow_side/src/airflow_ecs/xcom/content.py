@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ JSON = "application/json"
 BYTES = "application/octet-stream"
 FILE = "application/vnd.airflow-ecs.file"
 ARROW = "application/vnd.apache.arrow.stream"
+PANDAS = f"{ARROW}; of=pandas"
 BLOCK_BYTES = 1_048_576
 
 
@@ -47,7 +49,7 @@ def encode(value: object, to_json: Callable[[object], Any]) -> Content:
 
     Args:
         value: ``bytes``, ``bytearray``, ``memoryview``; a ``pathlib.Path`` of a file, whose content is the
-            value; an Arrow table or record batch; or whatever Airflow can serialise.
+            value; an Arrow table or record batch, or a pandas data frame; or whatever Airflow can serialise.
         to_json: Airflow's serialisation.
 
     Raises:
@@ -61,8 +63,8 @@ def encode(value: object, to_json: Callable[[object], Any]) -> Content:
             kind = IsADirectoryError if value.is_dir() else FileNotFoundError
             raise kind(f"{value}: a path as an XCom stands for the file's content, and there is no such file")
         return Content(content_type=FILE, body=value, name=value.name)
-    if (arrow := _arrow_bytes(value)) is not None:
-        return Content(content_type=ARROW, body=arrow)
+    if (arrow := _as_arrow(value)) is not None:
+        return Content(content_type=arrow[0], body=arrow[1])
     made = to_json(value)
     body = json.dumps(made, separators=(",", ":"), allow_nan=True).encode()
     return Content(content_type=JSON, body=body, inline=made, can_be_inline=True)
@@ -74,24 +76,34 @@ def decode(content_type: str, body: bytes, from_json: Callable[[Any], object]) -
         return body
     if content_type == JSON:
         return from_json(json.loads(body))
-    if content_type == ARROW:
+    if content_type in {ARROW, PANDAS}:
         from pyarrow import ipc  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415  # who wrote it has it
 
-        return ipc.open_stream(body).read_all()
+        table = ipc.open_stream(body).read_all()
+        return table.to_pandas() if content_type == PANDAS else table
     raise ValueError(f"content type {content_type!r} is not known")
 
 
-def _arrow_bytes(value: object) -> memoryview | None:
-    if type(value).__module__.partition(".")[0] != "pyarrow":
+def _as_arrow(value: object) -> tuple[str, memoryview] | None:
+    """Return a table or data frame as an Arrow stream; None for anything else, and where pyarrow is not."""
+    package = type(value).__module__.partition(".")[0]
+    if package not in {"pyarrow", "pandas"} or importlib.util.find_spec("pyarrow") is None:
         return None
-    import pyarrow as pa  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415  # it is imported already
+    import pyarrow as pa  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415  # who has such values has it
 
-    if not isinstance(value, (pa.Table, pa.RecordBatch)):
+    if package == "pandas":
+        # Arrow knows column names as texts alone: other ones would come back changed.
+        if type(value).__name__ != "DataFrame" or not all(isinstance(name, str) for name in value):  # type: ignore[attr-defined]  # a data frame yields its columns
+            return None
+        content_type, table = PANDAS, pa.Table.from_pandas(value)
+    elif isinstance(value, (pa.Table, pa.RecordBatch)):
+        content_type, table = ARROW, value
+    else:
         return None
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, value.schema) as writer:
-        writer.write(value)
-    return memoryview(sink.getvalue())
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write(table)
+    return content_type, memoryview(sink.getvalue())
 
 
 def _of_file(file: BinaryIO) -> Iterator[bytes]:
