@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
@@ -67,16 +68,23 @@ class Keeper:
         """Nothing to keep."""
 
 
-def origin(path: str = f"/logs/{RELATIVE}", kind: Kind = "airflow_task") -> Origin:
-    return Origin(source="aa", path=path, kind=kind, keeper=Keeper(), about={})
+def origin(path: str = f"/logs/{RELATIVE}", kind: Kind = "airflow_task", source: str = "aa") -> Origin:
+    return Origin(source=source, path=path, kind=kind, keeper=Keeper(), about={})
 
 
 def chunk(of: Origin, start: int, data: bytes) -> Chunk:
     return Chunk(of, start, start + len(data), data, None, 0.0)
 
 
-def segments(store: Store, told: Told) -> UiSegments:
-    return UiSegments(store, base_log_folder="/logs", every_seconds=0, monotonic=lambda: 0.0, listener=told)
+def segments(store: Store, told: Told, *, at_second: int = 0) -> UiSegments:
+    return UiSegments(
+        store,
+        base_log_folder="/logs",
+        every_seconds=0,
+        monotonic=lambda: 0.0,
+        now=lambda: datetime(2026, 11, 23, 10, 0, at_second, tzinfo=UTC),
+        listener=told,
+    )
 
 
 def test_segments_sort_as_the_log_goes_and_hold_all_of_it() -> None:
@@ -89,6 +97,18 @@ def test_segments_sort_as_the_log_goes_and_hold_all_of_it() -> None:
     assert b"".join(store.objects[key] for key in sorted(store.objects)) == b"".join(
         b"%09d\n" % start for start in range(0, 200_000, 10)
     )
+
+
+def test_two_workers_that_write_one_tasks_log_do_not_replace_each_others_segments() -> None:
+    store = Store()
+    for second, source, text in ((1, "ff", b"before it was deferred\n"), (2, "aa", b"resumed elsewhere\n")):
+        ui = segments(store, Told(), at_second=second)
+        ui.add(chunk(origin(source=source), 0, text))
+        ui.close()
+    assert [store.objects[key] for key in sorted(store.objects)] == [
+        b"before it was deferred\n",
+        b"resumed elsewhere\n",
+    ]
 
 
 def test_only_task_logs_below_the_base_folder_are_written() -> None:

@@ -60,6 +60,7 @@ def ui_segments_of(settings: ForwarderSettings, runtime: Runtime, events: PushEv
         base_log_folder=settings.ui_base_log_folder,
         every_seconds=settings.flush_seconds,
         monotonic=runtime.clock.monotonic,
+        now=runtime.clock.now,
         listener=events,
     )
 

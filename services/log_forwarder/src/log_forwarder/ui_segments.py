@@ -14,6 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from log_forwarder.inputs.base import Chunk, Origin
@@ -22,6 +23,7 @@ from sidecar.errors import SidecarError
 _SEGMENT_BYTES = 1024 * 1024
 _MOST_HELD_BYTES = 16 * 1024 * 1024
 _PAUSE_SECONDS = 0.5
+_MOST_REMEMBERED = 10_000
 _JOIN_SECONDS = 5.0
 
 
@@ -64,6 +66,7 @@ class UiSegments:
         base_log_folder: ``base_log_folder`` of Airflow: what of a path is not part of the key.
         every_seconds: how long lines wait for more before they are written.
         monotonic: the time, in seconds.
+        now: the date; parts of one log that two workers wrote are shown in its order.
         listener: who is told.
     """
 
@@ -74,12 +77,15 @@ class UiSegments:
         base_log_folder: str,
         every_seconds: float,
         monotonic: Callable[[], float],
+        now: Callable[[], datetime],
         listener: Listener,
     ) -> None:
         self._store = store
         self._base = f"{base_log_folder.rstrip('/')}/"
         self._every_seconds = every_seconds
         self._monotonic = monotonic
+        self._now = now
+        self._first_seen: OrderedDict[str, int] = OrderedDict()
         self._listener = listener
         self._changed = threading.Condition()
         self._filling: OrderedDict[Origin, _Filling] = OrderedDict()
@@ -121,8 +127,17 @@ class UiSegments:
 
     def _seal(self, origin: Origin) -> None:
         filling = self._filling.pop(origin)
-        key = f"{origin.path.removeprefix(self._base)}.from-{filling.start:020d}"
+        name = f"{self._first_seen_milliseconds(origin.source):014d}-{origin.source}-{filling.start:020d}"
+        key = f"{origin.path.removeprefix(self._base)}.from-{name}"
         self._full.append((key, b"".join(filling.parts)))
+
+    def _first_seen_milliseconds(self, source: str) -> int:
+        """Return when this process first saw a source; later once it was forgotten, never earlier."""
+        seen = self._first_seen.setdefault(source, int(self._now().timestamp() * 1000))
+        self._first_seen.move_to_end(source)
+        if len(self._first_seen) > _MOST_REMEMBERED:
+            self._first_seen.popitem(last=False)
+        return seen
 
     def _run(self) -> None:
         while True:
