@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import errno
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -188,7 +191,7 @@ def test_the_budget_holds_when_nobody_removes_segments(
 def test_what_a_killed_logpipe_left_open_is_closed_by_the_next_and_a_living_ones_is_not(
     tmp_path: Path,
 ) -> None:
-    process = start(tmp_path, "sh", "-c", "echo one; read _ < /dev/zero; sleep 300")
+    process = start(tmp_path, "sh", "-c", "echo one; exec sleep 300")
     wait_until(lambda: content(tmp_path) == b"one\n", "it writes")
     assert finish(start(tmp_path, "echo", "two"))[0] == 0
     assert (tmp_path / "app.stdout.000001.log").exists()
@@ -220,7 +223,7 @@ def test_it_imports_almost_nothing() -> None:
     """What makes it start in a few hundredths of a second, and run in any image."""
     tree = ast.parse(SCRIPT.read_text())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    assert imported == {"errno", "fcntl", "os", "select", "signal", "sys"}
+    assert imported == {"errno", "fcntl", "os", "select", "signal", "sys", "time"}
 
 
 def test_the_forwarder_ships_segments_and_removes_the_closed_ones(world: World, tmp_path: Path) -> None:
@@ -240,3 +243,78 @@ def test_the_forwarder_ships_segments_and_removes_the_closed_ones(world: World, 
     assert [path.name for path in pipe.iterdir()] == ["app.stdout.000001.log"]
     running.send_signal(signal.SIGTERM)
     finish(running)
+
+
+def test_a_disk_with_room_again_is_tried_after_a_second_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last words of a quiet program are less than a mebibyte."""
+    now = 0.0
+    monkeypatch.setattr(logpipe.time, "monotonic", lambda: now)
+    directory = tmp_path / "away"
+    directory.write_text("a file is in the way")
+    segments = Segments(str(directory), "app.stdout", segment_bytes=MIB, budget_bytes=16 * MIB)
+    segments.write(b"lost\n")
+    directory.unlink()
+    segments.write(b"lost, too soon\n")
+    now = 1.1
+    segments.write(b"back again\n")
+    assert content(directory).endswith(b'"bytes":20}\nback again\n')
+    segments.end()
+
+    directory = tmp_path / "later"
+    directory.write_text("a file is in the way")
+    segments = Segments(str(directory), "app.stdout", segment_bytes=MIB, budget_bytes=16 * MIB)
+    segments.write(b"lost\n")
+    directory.unlink()
+    segments.end()
+    assert b'"logpipe_not_written","level":"error","bytes":5' in content(directory)
+
+
+def test_a_segment_that_took_nothing_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    segments = Segments(str(tmp_path), "app.stdout", segment_bytes=MIB, budget_bytes=16 * MIB)
+    with monkeypatch.context() as patch:
+        patch.setattr(logpipe.os, "write", full)
+        segments.write(b"lost\n")
+    segments.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_ends_soon_after_the_program_though_a_child_goes_on_writing(tmp_path: Path) -> None:
+    process = start(
+        tmp_path, "sh", "-c", "(while :; do echo still here || exit; sleep 0.05; done) & echo done"
+    )
+    assert process.wait(30) == 0
+    assert b"done\n" in content(tmp_path)
+    finish_killed(process)
+
+
+def test_what_keeps_output_from_the_files_is_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    process = start(tmp_path / "file" / "pipe", "sh", "-c", "echo hello; exec sleep 300")
+    assert process.stderr is not None
+    assert b"Not a directory" in process.stderr.readline()  # while the program still runs
+    process.terminate()
+    assert process.wait(30) == 128 + signal.SIGTERM
+    finish_killed(process)
+
+
+def test_an_output_that_does_not_block_gets_everything(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    command = [sys.executable, str(SCRIPT), "--directory", str(tmp_path), "--", "seq", "100000"]
+    process = subprocess.Popen(command, stdout=writing)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        wait_until(lambda: process.poll() is not None or _is_full(pipe.fileno()), "the pipe is full")
+        said = pipe.read()
+    assert process.wait(30) == 0
+    assert said.splitlines()[-1] == b"100000"
+    assert said.count(b"\n") == 100_000
+
+
+def _is_full(reading: int) -> bool:
+    return int.from_bytes(fcntl.ioctl(reading, termios.FIONREAD, b"\0" * 4), sys.byteorder) >= 60_000

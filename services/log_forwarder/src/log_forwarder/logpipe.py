@@ -26,6 +26,7 @@ import os
 import select
 import signal
 import sys
+import time
 
 _USAGE = """\
 usage: logpipe [--directory DIR] [--name NAME] [--segment-mib N] [--budget-mib N] -- COMMAND [ARG...]
@@ -35,7 +36,9 @@ Runs COMMAND; writes its output to segment files in DIR (default /var/log/logpip
 _MIB = 1024 * 1024
 _READ_BYTES = 64 * 1024  # a pipe holds no more
 _LAST_WAIT_MILLISECONDS = 250  # after the program's end: for what its children still write
-_RETRY_BYTES = _MIB  # how much passes by before a full disk is tried again
+_LAST_WORDS_SECONDS = 5.0  # and no longer: who goes on writing then is not waited for
+_RETRY_BYTES = _MIB  # how much passes by before a full disk is tried again, or
+_RETRY_SECONDS = 1.0
 _FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT")
 _NOT_FOUND, _NOT_EXECUTABLE, _BAD_USAGE = 127, 126, 2
 _OPEN, _CLOSED = ".log", ".closed.log"
@@ -103,12 +106,14 @@ class Segments:
         self._size_bytes = 0
         self._is_in_a_line = False
         self._skips_bytes = 0
+        self._skips_until = 0.0
+        self._why = 0
         self.not_written_bytes = 0
         self._untold_bytes = 0
 
     def write(self, data: bytes) -> None:
         """Append; never raises for a disk that does not take it."""
-        if self._skips_bytes > 0:
+        if self._skips_bytes > 0 and time.monotonic() < self._skips_until:
             self._skips_bytes -= len(data)
             self._count(len(data))
             return
@@ -119,9 +124,12 @@ class Segments:
                 self._tell()
             while written < len(data):
                 written += os.write(self._descriptor, data[written:])
-        except OSError:
+            self._why = 0
+        except OSError as err:
             self._skips_bytes = _RETRY_BYTES
+            self._skips_until = time.monotonic() + _RETRY_SECONDS
             self._count(len(data) - written)
+            self._complain(err)
         self._size_bytes += written
         if written:
             self._is_in_a_line = data[written - 1 : written] != b"\n"
@@ -135,6 +143,9 @@ class Segments:
             return
         descriptor, self._descriptor = self._descriptor, -1
         try:
+            if not self._size_bytes:
+                os.unlink(self._path)  # noqa: PTH108 - see above
+                return
             os.rename(self._path, self._path[: -len(_OPEN)] + _CLOSED)  # noqa: PTH104 - see above
         except OSError:
             pass  # it is shipped all the same, and removed by hand
@@ -144,6 +155,19 @@ class Segments:
     def _count(self, missing_bytes: int) -> None:
         self.not_written_bytes += missing_bytes
         self._untold_bytes += missing_bytes
+
+    def _complain(self, err: OSError) -> None:
+        """Say once for each reason, and at once, why output is not in files."""
+        if err.errno != self._why:
+            self._why = err.errno or 0
+            _say(f"logpipe: output is not in {self._directory}: {err.strerror}; it will be tried again")
+
+    def end(self) -> None:
+        """Say what is missing if that is possible by now, then close."""
+        if self._untold_bytes:
+            self._skips_bytes = 0
+            self.write(b"")
+        self.close()
 
     def _tell(self) -> None:
         """Say in the log what is missing from it."""
@@ -218,12 +242,20 @@ class Output:
         if not data:
             return False
         self.segments.write(data)
-        try:
-            while data and self._is_heard:
+        while data and self._is_heard:
+            try:
                 data = data[os.write(self.number, data) :]
-        except OSError:
-            self._is_heard = False  # who listened is gone; the files are still there
+            except BlockingIOError:  # whoever gave it to us made it so
+                _wait_until_writable(self.number)
+            except OSError:
+                self._is_heard = False  # who listened is gone; the files are still there
         return True
+
+
+def _wait_until_writable(descriptor: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    poll.poll()
 
 
 def main() -> int:
@@ -257,10 +289,10 @@ def run(options: Options) -> int:
     status = _serve(child, outputs, waking)
     missing_bytes = 0
     for output in outputs:
-        output.segments.close()
+        output.segments.end()
         missing_bytes += output.segments.not_written_bytes
     if missing_bytes:
-        _say(f"logpipe: {missing_bytes} bytes of output are not in {options.directory}: it was full")
+        _say(f"logpipe: {missing_bytes} bytes of output are not in {options.directory}")
     return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
@@ -297,7 +329,8 @@ def _serve(child: int, outputs: list[Output], waking: int) -> int:
     for reading in open_outputs:
         poll.register(reading, select.POLLIN)
     status: int | None = None
-    while status is None or open_outputs:
+    ends_at = 0.0
+    while status is None or (open_outputs and time.monotonic() < ends_at):
         ready = poll.poll(None if status is None else _LAST_WAIT_MILLISECONDS)
         if not ready:
             break  # it has ended, and whoever still holds its output is silent
@@ -308,7 +341,10 @@ def _serve(child: int, outputs: list[Output], waking: int) -> int:
             elif not output.pass_on():
                 poll.unregister(descriptor)
                 del open_outputs[descriptor]
-        status = _reap(child, status)
+        if status is None and (status := _reap(child, None)) is not None:
+            ends_at = time.monotonic() + _LAST_WORDS_SECONDS
+        else:
+            _reap(child, status)
     return status if status is not None else 0
 
 
