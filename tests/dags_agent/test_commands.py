@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from dags_agent import commands
-from dags_agent.errors import StandsBy
+from dags_agent.errors import Fenced, StandsBy
 from dags_agent.layout import Layout
-from dags_agent.state import read_hold, read_superseded
-from sidecar.errors import Permanent
+from dags_agent.listing import Listed
+from dags_agent.state import place_hold, read_hold, read_superseded
+from dags_agent.writer import Fence
+from sidecar.errors import Permanent, Transient
 
 from .fakes import Agent, FakeSource, an_agent, another_writer
 
@@ -92,3 +95,65 @@ async def test_a_rollback_does_not_publish_beside_an_agent_that_does(agent: Agen
         agent.runtime.stop.request("no time to wait")
         with pytest.raises(StandsBy, match="Another dags-agent"):
             rollback(agent)
+
+
+async def test_a_release_with_other_bytes_of_the_same_size_is_not_gone_back_to(agent: Agent) -> None:
+    await agent.cycle.sync()
+    first = agent.live()
+    agent.source.set({"a.py": b"V = 2\n"})
+    await agent.cycle.sync()
+    (agent.target / "releases" / first / "a.py").write_bytes(b"V = 6\n")
+    with pytest.raises(Permanent, match="1 of its files are not as published"):
+        rollback(agent)
+    assert read_hold(Layout(agent.target)) is None
+
+
+@pytest.mark.parametrize("was_held", [False, True])
+async def test_a_rollback_that_loses_the_lease_leaves_the_hold_as_it_was(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, was_held: bool
+) -> None:
+    await agent.cycle.sync()
+    agent.source.set({"a.py": b"V = 2\n"})
+    await agent.cycle.sync()
+    second = agent.live()
+    if was_held:
+        place_hold(Layout(agent.target), second, since=agent.clock.now())
+    former = read_hold(Layout(agent.target))
+
+    def lost(_: Fence) -> None:
+        raise Fenced("somebody else took it")
+
+    monkeypatch.setattr(Fence, "refuse_when_lost", lost)
+    with pytest.raises(Fenced):
+        rollback(agent)
+    assert read_hold(Layout(agent.target)) == former
+    assert agent.live() == second
+
+
+async def test_an_agent_that_starts_held_tells_what_is_live_and_once_that_it_is_held(
+    agent: Agent, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await agent.cycle.sync()
+    place_hold(Layout(agent.target), agent.live(), since=agent.clock.now())
+    with an_agent(agent.target, agent.source) as started:
+        capsys.readouterr()
+        for _ in range(2):
+            await started.cycle.sync()
+        assert len(re.findall(r"info +\] held", capsys.readouterr().out)) == 1
+        assert started.metric("release_info", release=agent.live()) == 1
+        assert started.metric("release_published_timestamp_seconds") > 0
+        assert started.cycle.has_live.is_set()
+
+
+async def test_an_agent_that_starts_without_s3_looks_after_the_live_release(agent: Agent) -> None:
+    await agent.cycle.sync()
+
+    async def unreachable() -> list[Listed]:
+        raise Transient("S3 does not answer")
+
+    agent.source.list = unreachable  # type: ignore[method-assign]  # the network
+    with an_agent(agent.target, agent.source) as started:
+        with pytest.raises(Transient):
+            await started.cycle.tick()
+        assert started.cycle.has_live.is_set()
+        assert started.metric("release_info", release=agent.live()) == 1

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from dags_agent.disk import damaged, observe, read_manifest, read_manifest_file
+from dags_agent.disk import observe, read_manifest, read_manifest_file
+from dags_agent.errors import Fenced
 from dags_agent.layout import Layout
 from dags_agent.leases import read_leases
 from dags_agent.manifest import Manifest, ManifestUnreadable, is_release_id, published_at
 from dags_agent.settings import DagsAgentSettings
-from dags_agent.state import lift_hold, place_hold, read_hold, write_superseded
+from dags_agent.state import Hold, lift_hold, place_hold, read_hold, write_superseded
 from dags_agent.target import Target
 from dags_agent.verify import Verifier
-from dags_agent.writer import WriterLease, held_in_thread
+from dags_agent.writer import Fence, WriterLease, held_in_thread
 from sidecar.app import Runtime
 from sidecar.errors import EXIT_CRASH, EXIT_OK, Permanent
 
@@ -97,6 +98,7 @@ def rollback(settings: DagsAgentSettings, runtime: Runtime, arguments: argparse.
     Raises:
         Permanent: there is no such release, or it is no longer whole; nothing was changed.
         StandsBy: the agent is publishing right now; a retry helps.
+        Fenced: another writer came between; nothing was changed, and a retry helps.
     """
     layout = _release_layout(settings)
     layout.prepare()
@@ -106,14 +108,15 @@ def rollback(settings: DagsAgentSettings, runtime: Runtime, arguments: argparse.
     with held_in_thread(lease) as fence:
         target = observe(layout)
         release_id = _chosen(target, arguments.release_id)
-        _refuse_unless_whole(layout, release_id)
+        _refuse_unless_whole(layout, release_id, runtime)
+        former = read_hold(layout)
         now = runtime.clock.now()
         # The hold first: killed between the two, the agent stays where it is instead of rolling forward.
         place_hold(layout, release_id, since=now)
         if release_id != target.live:
             superseded = {id_: at for id_, at in target.superseded.items() if id_ != release_id}
             write_superseded(layout, superseded | ({target.live: now} if target.live else {}))
-            fence.refuse_when_lost()
+            _refuse_when_lost(fence, layout, former)
             layout.point_current_at(release_id)
     sys.stdout.write(f"{release_id} is live and held; `dags-agent resume` follows S3 again\n")
     return EXIT_OK
@@ -177,16 +180,33 @@ def _chosen(target: Target, wanted: str | None) -> str:
     return wanted
 
 
-def _refuse_unless_whole(layout: Layout, release_id: str) -> None:
+def _refuse_when_lost(fence: Fence, layout: Layout, former: Hold | None) -> None:
+    """Raise Fenced when we are the writer no longer, with the hold as it was before."""
+    try:
+        fence.refuse_when_lost()
+    except Fenced:
+        if former is None:
+            lift_hold(layout)
+        elif former.since is not None:
+            place_hold(layout, former.release_id, since=former.since)
+        raise
+
+
+def _refuse_unless_whole(layout: Layout, release_id: str, runtime: Runtime) -> None:
+    """Hash it: of the same size is not the same, and this is what readers get for as long as it is held."""
     try:
         manifest = read_manifest_file(layout.manifest(release_id))
     except (FileNotFoundError, ManifestUnreadable) as err:
         raise Permanent(f"Cannot roll back to {release_id}", why=f"its manifest is unusable: {err}") from err
-    missing = damaged(layout, manifest)
-    if missing:
+    verifier = Verifier(bytes_per_second=float("inf"), clock=runtime.clock, stop=runtime.stop)
+    drift = verifier.verify(layout.release(release_id), manifest)
+    if drift is None:
+        raise Permanent(f"Cannot roll back to {release_id}", why="it was being looked at, and went away")
+    wrong = drift.damaged | drift.foreign
+    if wrong:
         raise Permanent(
             f"Cannot roll back to {release_id}",
-            why=f"{len(missing)} of its files are not as published, for example {min(missing)!r}",
+            why=f"{len(wrong)} of its files are not as published, for example {min(wrong)!r}",
             remedy="Choose another release",
         )
 

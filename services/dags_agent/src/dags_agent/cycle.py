@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -48,7 +49,7 @@ class Cycle:
     last; both are found again on disk and in S3 after a restart.
 
     Attributes:
-        first_pass: set when a pass has found the target in step, or brought it there.
+        has_live: set as soon as there is a release to look after, whether or not S3 answers.
 
     Args:
         may_delete_all: somebody said ``--allow-delete``: no number of deletions is refused.
@@ -107,7 +108,7 @@ class Cycle:
         # The listing whose files did not pass the gate, and when it is worth another try.
         self._gated: tuple[str, Refused, float] | None = None
         self._behind_since: float | None = None
-        self.first_pass = asyncio.Event()
+        self.has_live = asyncio.Event()
 
     def close(self) -> None:
         """Start no more file operations. Does not wait: a hung mount must not hold the process."""
@@ -154,6 +155,10 @@ class Cycle:
             if await self._look(self._mode.live) is None:
                 raise
             self._fail_when_stale(err)
+        finally:
+            if not self.has_live.is_set():
+                with contextlib.suppress(OSError, SidecarError):  # the pass itself says what is wrong
+                    await self._notice_live()
 
     async def sync(self, *, is_quiet: bool = False) -> None:
         """Bring the target in step with the source, or leave it as it is.
@@ -192,6 +197,7 @@ class Cycle:
         hold = await self._look(partial(read_hold, self._layout))
         if hold is not None:
             self._events.held(hold)
+            await self._notice_live()
             return
         listing = await self._arrivals.listing()
         live = await self._look(self._mode.live)
@@ -305,9 +311,16 @@ class Cycle:
     def _reached(self, live: str, listing: Listing) -> None:
         """The target is what S3 has."""
         self._in_step = (live, listing.seen)
-        self.first_pass.set()
+        self.has_live.set()
         self._behind_since = None
         self._events.unchanged(live, listing)
+
+    async def _notice_live(self) -> None:
+        """Tell what readers see, and have it verified, though nothing of it was published by this process."""
+        live = await self._look(self._mode.live)
+        if live is not None:
+            self._events.serves(live)
+            self.has_live.set()
 
     def _is_behind(self) -> float:
         """Return for how long S3 has had something that is not published, in seconds."""

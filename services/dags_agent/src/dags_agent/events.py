@@ -125,6 +125,7 @@ class Events:
             "mixed_window_seconds", "In place: how long old and new files lay beside each other, last time"
         )
         self._is_waiting = False
+        self._was_held = False
 
     def listed(self, listing: Listing, *, duration_seconds: float) -> None:
         """S3 gave a complete listing."""
@@ -139,16 +140,23 @@ class Events:
         for gauge in (self._held, self._standing_by, self._waiting):
             gauge.set(0)
         self._is_waiting = False
+        self._was_held = False
         self._refused_file.clear()
+        self.serves(release_id)
+        self._log.debug("unchanged", release=release_id, files=len(listing.objects))
+
+    def serves(self, release_id: str) -> None:
+        """This is what readers see, whatever S3 has."""
         self._release.clear()
         self._release.labels(release_id).set(1)
         self._published_at.set(published_at(release_id).timestamp())
-        self._log.debug("unchanged", release=release_id, files=len(listing.objects))
 
     def held(self, hold: Hold) -> None:
-        """A rollback holds the release; S3 is not followed."""
+        """A rollback holds the release; S3 is not followed. Told once, or `once` would say nothing at all."""
         self._held.set(1)
-        self._log.debug("held", release=hold.release_id, since=hold.since.isoformat() if hold.since else None)
+        log = self._log.debug if self._was_held else self._log.info
+        self._was_held = True
+        log("held", release=hold.release_id, since=hold.since.isoformat() if hold.since else None)
 
     def looked(self, target: Target) -> None:
         """The target was looked at, file by file."""

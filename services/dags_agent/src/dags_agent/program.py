@@ -114,7 +114,7 @@ class Agent:
         """Hash the live tree at start and then from time to time; a pass follows when something differs."""
         clock, stop = self._runtime.clock, self._runtime.stop
         interval_seconds = self._settings.verify_interval_seconds
-        await cycle.first_pass.wait()
+        await cycle.has_live.wait()
         while interval_seconds and not stop.requested:
             try:
                 await cycle.verify()
