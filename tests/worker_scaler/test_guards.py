@@ -190,3 +190,20 @@ def test_the_limit_that_binds_is_named(
     read = Reading(taken_at=NOON, queues={"heavy": depth}, limits=limits)
 
     assert decided(fleet(), sighting(0), read).bound == said
+
+
+@pytest.mark.parametrize(
+    ("cron", "hours_open"),
+    [
+        ("30 2 * * *", 1.0),  # half past two comes twice that night, and begins once
+        ("30 1 * * *", 1.0),
+        ("*/30 * * * *", 4.0),  # every half hour means every one that there is
+    ],
+)
+def test_a_freeze_begins_once_where_the_clocks_go_back(cron: str, hours_open: float) -> None:
+    freeze = Freeze(cron=cron, time_zone="Europe/Berlin", duration=timedelta(hours=1))
+    night = datetime(2026, 10, 24, 23, tzinfo=UTC)
+
+    minutes = [freeze.contains(night + timedelta(minutes=minute, seconds=1)) for minute in range(240)]
+
+    assert sum(minutes) / 60 == hours_open

@@ -72,7 +72,7 @@ def test_a_wrong_fleet_is_refused_by_name(change: dict[str, Any], said: str) -> 
     ],
 )
 def test_nothing_is_steered_by_two_fleets(change: dict[str, Any], said: str) -> None:
-    assert said in problems(environment(FLEET, {**FLEET, **change}))
+    assert said in problems(environment(FLEET, {**FLEET, "sqs_queue_urls": {}, **change}))
 
 
 def without_database(**more: str) -> dict[str, str]:
@@ -130,3 +130,60 @@ def test_exactly_one_way_to_the_database_is_needed() -> None:
 
 def test_the_password_is_in_no_refusal() -> None:
     assert "hunter22" not in problems(environment(WORKER_SCALER_INTERVAL_SECONDS="0"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sqs_queue_urls": {"haevy": "https://sqs/haevy"}}, "'haevy' is none of the fleet's queues"),
+        ({"sqs_queue_urls": {"heavy": "heavy"}}, "WORKER_SCALER_FLEETS[0].sqs_queue_urls"),
+        ({"scale_in_window_seconds": 1e300}, "WORKER_SCALER_FLEETS[0].scale_in_window_seconds"),
+        ({"start_timeout_seconds": 1e300}, "WORKER_SCALER_FLEETS[0].start_timeout_seconds"),
+        ({"freezes": [{"cron": "0 0 * * *", "minutes": 2e9}]}, "minutes"),
+    ],
+)
+def test_what_could_only_fail_later_is_refused_at_the_start(change: dict[str, Any], said: str) -> None:
+    assert said in problems(environment({**FLEET, **change}))
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [
+        ({"from": "08:00", "to": "22:00", "workers": 2}, "workers 2 is more than max_workers 1"),
+        ({"from": "08:00+02:00", "to": "22:00", "workers": 1}, "08:00, not 08:00+02:00"),
+    ],
+)
+def test_hours_that_cannot_be_kept_are_refused(hours: dict[str, Any], said: str) -> None:
+    web = {"name": "web", "cluster": "main", "service": "ui", "policy": "schedule", "max_workers": 1}
+
+    assert said in problems(environment({**web, "hours": [hours]}))
+
+
+def test_one_service_given_by_name_and_by_arn_is_one_service() -> None:
+    by_arn = {
+        "name": "other",
+        "queues": ["other"],
+        "sqs_queue_urls": {},
+        "cluster": "arn:aws:ecs:eu-west-1:123456789012:cluster/main",
+        "service": "arn:aws:ecs:eu-west-1:123456789012:service/main/workers",
+    }
+
+    assert "service 'main/workers' is used more than once" in problems(
+        environment(FLEET, {**FLEET, **by_arn})
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"INTERVAL_SECONDS": "200", "PROTECTION_MINUTES": "2"}, "PROTECTION_MINUTES=2 does not last"),
+        ({"INTERVAL_SECONDS": "300", "READING_MAX_AGE_SECONDS": "60"}, "READING_MAX_AGE_SECONDS=60 is less"),
+        ({"INTERVAL_SECONDS": "1e300"}, "WORKER_SCALER_INTERVAL_SECONDS"),
+        ({"READING_MAX_AGE_SECONDS": "1e300"}, "WORKER_SCALER_READING_MAX_AGE_SECONDS"),
+        ({"MINIMUM_WORKER_AGE_SECONDS": "1e300"}, "WORKER_SCALER_MINIMUM_WORKER_AGE_SECONDS"),
+    ],
+)
+def test_times_that_do_not_fit_the_tick_are_refused(more: dict[str, str], said: str) -> None:
+    given = {f"WORKER_SCALER_{name}": value for name, value in more.items()}
+
+    assert said in problems(environment(**given))

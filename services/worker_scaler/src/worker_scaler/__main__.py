@@ -40,7 +40,8 @@ from worker_scaler.sources.build import (
 )
 from worker_scaler.sources.events import SourceEvents
 
-# ECS answers in well under a second; a tick that waits longer is worth less than the next one.
+# ECS answers in well under a second; a tick that waits longer is worth less than the next one. What changes
+# something is tried once: with its 3 s to connect it ends within dynamodb_lease.CALL_SECONDS.
 _READ_TIMEOUT_SECONDS = 5.0
 _OWNER_READ_TIMEOUT_SECONDS = 2.0  # without a route to Application Auto Scaling no tick shall wait long
 _TICK_DEADLINE_SECONDS = 60.0
@@ -54,7 +55,8 @@ class WorkerScaler:
         config = runtime.aws.config(read_timeout_seconds=_READ_TIMEOUT_SECONDS)
         budget = Budget(runtime.clock)
         client = runtime.aws.session.client("ecs", config=config)
-        services = EcsServices(client, budget)
+        once = runtime.aws.config(read_timeout_seconds=_READ_TIMEOUT_SECONDS, attempts=1)
+        services = EcsServices(client, budget, writer=runtime.aws.session.client("ecs", config=once))
         hasty = runtime.aws.config(read_timeout_seconds=_OWNER_READ_TIMEOUT_SECONDS, attempts=1)
         targets = ScalableTargets(runtime.aws.session.client("application-autoscaling", config=hasty))
         unowned = UnownedServices(services, targets, runtime.clock)

@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
     from sidecar.clock import Clock
 
-_VALIDITY_TICKS = 1.5
+_VALIDITY_TICKS = 1.15
 _PATIENCE_TICKS = 2.0
-"""With a tick of 10 s: the holder stops after 15 s without a write, a successor waits for 20 s. The 5 s
-between are longer than an ECS call of the holder can be under way. Taken over within three ticks."""
+CALL_SECONDS = 8.5
+"""Longer than a call that changes something is under way: one attempt, 3 s to connect, 5 s for the answer.
+
+With a tick of 10 s: the holder stops 11.5 s after its last write, a successor waits for 20 s; 8.5 s lie
+between, and it is taken over within three ticks. Shorter ticks wait as long as a call may take.
+"""
 
 
 class DynamoDbLease:
@@ -54,7 +58,9 @@ class DynamoDbLease:
         self._holder = holder
         self._clock = clock
         self._validity_seconds = _VALIDITY_TICKS * interval_seconds
-        self._patience_seconds = _PATIENCE_TICKS * interval_seconds
+        self._patience_seconds = max(
+            _PATIENCE_TICKS * interval_seconds, self._validity_seconds + CALL_SECONDS
+        )
         self._lock = threading.Lock()
         self._version: str | None = None  # of our last write; None when the lease is not ours
         self._attempted = ""  # by a write whose answer was lost: it may be the item's version

@@ -35,11 +35,16 @@ class EcsServices:
 
     Args:
         client: a boto3 ECS client with short timeouts; shared by threads.
+        writer: another one, for what changes something: it tries once, so that no call outlives the lease
+            that it was made under; the next tick tries again. None is the same one.
         budget: how many requests may be made; None is as many as needed.
     """
 
-    def __init__(self, client: ECSClient, budget: Budget | None = None) -> None:
+    def __init__(
+        self, client: ECSClient, budget: Budget | None = None, *, writer: ECSClient | None = None
+    ) -> None:
         self._client = client
+        self._writer = writer or client
         self._budget = budget
         self._tasks: dict[str, ClusterTasks] = {}
         self._desired: dict[str, int] = {}
@@ -71,7 +76,7 @@ class EcsServices:
         self._spend("UpdateTaskProtection", Urgency.PROTECT)
         answer = _asking(
             f"Cannot protect workers of {_named(fleet)}",
-            lambda: self._client.update_task_protection(
+            lambda: self._writer.update_task_protection(
                 cluster=fleet.cluster, tasks=list(arns), protectionEnabled=True, expiresInMinutes=minutes
             ),
         )
@@ -82,7 +87,7 @@ class EcsServices:
         self._spend("UpdateTaskProtection", Urgency.SCALE_IN)
         answer = _asking(
             f"Cannot unprotect workers of {_named(fleet)}",
-            lambda: self._client.update_task_protection(
+            lambda: self._writer.update_task_protection(
                 cluster=fleet.cluster, tasks=list(arns), protectionEnabled=False
             ),
         )
@@ -94,7 +99,7 @@ class EcsServices:
         self._spend("UpdateService", Urgency.SCALE_OUT if is_more else Urgency.SCALE_IN)
         _asking(
             f"Cannot set the desired count of {_named(fleet)} to {count}",
-            lambda: self._client.update_service(
+            lambda: self._writer.update_service(
                 cluster=fleet.cluster, service=fleet.service, desiredCount=count
             ),
         )

@@ -144,7 +144,7 @@ class FleetSettings(BaseModel):
     tasks_per_worker: int = Field(default=16, gt=0)
     min_workers: int = Field(default=0, ge=0)
     max_workers: int = Field(ge=0)
-    scale_in_window_seconds: float | None = Field(default=None, ge=0)
+    scale_in_window_seconds: float | None = Field(default=None, ge=0, le=DURATION_SECONDS_MAX)
     sqs_queue_urls: dict[str, QueueUrl] = Field(default_factory=dict)
     agent_port: int | None = Field(default=None, ge=1, le=65535)
     pack: bool = True

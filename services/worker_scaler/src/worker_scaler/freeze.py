@@ -38,9 +38,11 @@ class Freeze:
         zone = ZoneInfo(self.time_zone)
         earliest = (now - self.duration).astimezone(zone)
         for begins in CronSim(self.cron, earliest):
-            if begins.fold and not self._is_every_hour:
+            at = begins.astimezone(UTC)
+            is_over = now - at >= self.duration  # cronsim may name the first of two equal hours in the second
+            if is_over or (begins.fold and not self._is_every_hour):
                 continue  # it began when this hour was there first
-            return begins.astimezone(UTC) <= now.astimezone(UTC)
+            return at <= now
         return False
 
     @property

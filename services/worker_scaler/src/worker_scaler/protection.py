@@ -7,11 +7,11 @@ Never more than ``desired``: with more protected workers than that, ECS answers 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from worker_scaler.model import Fleet, Phase, Sighting, Worker
-from worker_scaler.steps import Protect, Step, batches
+from worker_scaler.steps import Protect, batches
 
 _RENEW_AT_SHARE = 0.5  # of the protection's time; the other half is for outages of ECS's API
 
@@ -23,7 +23,6 @@ def protections(
     desired: int,
     *,
     now: datetime,
-    already: Sequence[Step] = (),
 ) -> tuple[Protect, ...]:
     """Return the calls that protect these workers where ``desired`` has room, and renew those at half time.
 
@@ -33,15 +32,11 @@ def protections(
         workers: in the order of need; starting ones are passed over, they hold nothing.
         desired: the count that will be in force when the calls are made.
         now: the time.
-        already: calls of the same plan that come before.
     """
-    done = {arn for step in already if isinstance(step, Protect) for arn in step.arns}
-    used = sighting.protected(now) + sum(
-        1 for worker in sighting.present if worker.arn in done and not worker.counts_as_protected(now)
-    )
+    used = sighting.protected(now)
     arns: list[str] = []
     for worker in workers:
-        if worker.arn in done or worker.phase is Phase.PENDING:
+        if worker.phase is Phase.PENDING:
             continue
         if worker.counts_as_protected(now):
             if used <= desired and _is_due(worker, fleet.protection, now=now):
