@@ -114,7 +114,6 @@ def test_a_run_that_began_on_a_release_ends_on_its_code_while_others_are_publish
     )
     third = deployments.publish("C")
     assert first in deployments.releases(), "an unfinished run is on it"
-    assert second not in deployments.releases() or third in deployments.releases()
 
     (airflow.home / "go").touch()
     assert airflow.finish("on_a") == "success", airflow.logs()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -68,26 +68,21 @@ def test_a_release_that_is_gone_is_told_and_its_lease_is_removed(target: Path) -
     assert not (target / ".dags-agent/leases/gone").exists()
 
 
-def test_a_lease_is_written_again_when_the_agent_removes_the_directory_between(target: Path) -> None:
-    stop = threading.Event()
+def test_a_lease_is_written_again_when_the_agent_removes_the_directory_between(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removals = iter([True, True, True])
 
-    def remove() -> None:
-        while not stop.is_set():
-            try:
-                (target / ".dags-agent/leases/a").rmdir()
-            except OSError:
-                continue
+    def token(_bytes: int) -> str:
+        """Called between the making of the directory and the writing of the file."""
+        if next(removals, False):
+            (target / ".dags-agent/leases/a").rmdir()
+        return "token"
 
-    thread = threading.Thread(target=remove)
-    thread.start()
-    try:
-        for number in range(50):
-            ours = leases(target, holder=f"w{number}")
-            assert ours.take("a")
-            ours.drop("a")
-    finally:
-        stop.set()
-        thread.join()
+    monkeypatch.setattr("airflow_ecs.releases.leases.secrets", SimpleNamespace(token_hex=token))
+    assert leases(target).take("a")
+    assert seen(target, "a") == ["worker-1"]
+    assert next(removals, None) is None
 
 
 def test_a_mount_that_cannot_be_written_is_told_once_and_is_no_reason_to_stop(

@@ -14,7 +14,7 @@ from pathlib import Path
 from airflow_ecs.releases.tree import is_whole, release_path
 
 _LOOK_AGAIN_SECONDS = 1.0  # the agent puts a release back when it meets a lease while retiring
-_ATTEMPTS = 3
+_ATTEMPTS = 5
 
 
 class Leases:
@@ -69,21 +69,26 @@ class Leases:
         expires = (self._now() + self._lasts).astimezone(timezone.utc)  # noqa: UP017  # Python 3.10 has no datetime.UTC
         text = json.dumps({"holder": self._holder, "expires_at": expires.isoformat(timespec="seconds")})
         for attempt in range(_ATTEMPTS):
-            temporary = final.with_name(f".tmp-{secrets.token_hex(8)}")
             try:
                 final.parent.mkdir(parents=True, exist_ok=True)
-                temporary.write_text(text)
-                temporary.replace(final)
-            except FileNotFoundError:
-                # the agent removed the empty directory between two calls
+                self._put(final, text)
+            except (FileNotFoundError, FileExistsError):
+                # The agent removes the directory when it is empty, also between these two calls.
                 if attempt == _ATTEMPTS - 1:
                     raise
-            except OSError:
-                with contextlib.suppress(OSError):
-                    temporary.unlink()
-                raise
             else:
                 return
+
+    @staticmethod
+    def _put(final: Path, text: str) -> None:
+        temporary = final.with_name(f".tmp-{secrets.token_hex(8)}")
+        try:
+            temporary.write_text(text)
+            temporary.replace(final)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
 
 
 def holder_name(hostname: str) -> str:
