@@ -429,6 +429,21 @@ async def test_a_file_with_as_many_links_as_efs_allows_is_copied(
     assert agent.files()["c.sql"] == ONE["c.sql"]
 
 
+async def test_a_current_that_somebody_removed_does_not_take_the_guard_away(start: Start) -> None:
+    agent = start()
+    await agent.cycle.sync()
+    (agent.target / "current").unlink()
+    agent.source.set({})
+    with pytest.raises(Refused, match="lists no file"):
+        await start().cycle.sync()
+    agent.source.set(dict(list(ONE.items())[:1]))
+    with pytest.raises(Refused, match="The source lacks"):
+        await start().cycle.sync()
+    agent.source.set(ONE)
+    await start().cycle.sync()
+    assert agent.files() == ONE
+
+
 async def test_old_releases_are_retired_the_live_and_the_young_stay(start: Start) -> None:
     agent = start(keep_releases=2, keep_hours=1)
     for version in range(5):

@@ -162,6 +162,7 @@ def test_a_symlink_is_named_and_stops_the_upload_unless_it_is_excluded(checkout:
         (("publish", ".", "s3://bucket", "--delete"), "it is a whole bucket", 2),
         (("wait", "--release", "v1"), "There is nowhere to look. Give --url, or set DAGS_AGENT_TARGET", 2),
         (("wait", "--release", "v1", "--url", "host:1"), "is no address", 2),
+        (("wait", "--release", "v1", "--url", "http://127.0.0.1:99999"), "is no address", 2),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(

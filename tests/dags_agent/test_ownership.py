@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -34,6 +36,30 @@ async def test_root_hands_files_and_directories_to_the_airflow_user(tmp_path: Pa
         }
         owners[root / "lib"] = ((root / "lib").stat().st_uid, (root / "lib").stat().st_gid)
     assert set(owners.values()) == {(50000, 0)}
+
+
+@as_root
+@pytest.mark.parametrize("is_ahead", [False, True])
+async def test_a_copy_where_no_link_is_left_belongs_to_the_airflow_user_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_ahead: bool
+) -> None:
+    source = FakeSource()
+    source.set(FILES)
+    link = os.link
+
+    def no_link_is_left(old: str | Path, new: str | Path, **options: bool) -> None:
+        if str(old).endswith("b.py"):
+            raise OSError(errno.EMLINK, "Too many links")
+        link(old, new, **options)
+
+    with an_agent(tmp_path / "efs", source, wake=asyncio.Event() if is_ahead else None) as agent:
+        agent.cycle._owner = AIRFLOW
+        monkeypatch.setattr(os, "link", no_link_is_left)
+        await agent.cycle.sync()
+        source.set(FILES | {"a.py": b"3"})
+        await agent.cycle.sync()
+        status = (agent.target / "current/lib/b.py").stat()
+    assert (status.st_nlink, status.st_uid, status.st_gid) == (1, 50000, 0)
 
 
 @as_root

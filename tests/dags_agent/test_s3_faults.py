@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 
 from dags_agent.errors import SourceChanged
 from dags_agent.listing import SourceObject
+from dags_agent.s3.client import _date
 from dags_agent.s3.download import receive
-from dags_agent.s3.http import Broken
+from dags_agent.s3.http import Broken, _body
 from dags_agent.source import Download, S3ClientName
 from sidecar.aws import Aws
 from sidecar.errors import ConfigError, SidecarError, Transient
@@ -28,6 +30,13 @@ PASSING: list[dict[str, Any]] = [
     {"do": "status", "status": 503, "body": "<html>proxy</html>"},
     {"do": "reset"},
 ]
+
+
+def one_object(*, time: str = "2026-01-01T00:00:00.000Z", size: str = "1") -> str:
+    return (
+        "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>dags/a.py</Key>"
+        f'<LastModified>{time}</LastModified><ETag>"x"</ETag><Size>{size}</Size></Contents></ListBucketResult>'
+    )
 
 
 async def drain(download: Download) -> None:
@@ -118,6 +127,10 @@ async def test_a_page_that_fails_voids_the_listing(bucket: StubBucket, client: S
         "<html>all is well</html>",
         "<Error><Code>InternalError</Code></Error>",
         '<!DOCTYPE a [<!ENTITY b "c">]><ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>',
+        f"{' ' * 2000}<!DOCTYPE a><ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>",
+        one_object(time="2026-01-01T00:00:00.000"),
+        one_object(size="-1"),
+        one_object(size="9" * 5000),
     ],
 )
 async def test_a_page_that_is_no_whole_page_is_an_error_and_never_an_empty_listing(
@@ -317,3 +330,36 @@ async def test_a_part_of_another_version_is_never_joined_to_the_others() -> None
     with pytest.raises(SourceChanged):
         async with receive(get, replace(LISTED, etag=of_parts)):
             pass
+
+
+@pytest.mark.parametrize("count", ["abc", "-1", "9" * 5000])
+async def test_a_number_of_parts_that_is_none_is_a_failure_that_may_pass(count: str) -> None:
+    of_parts = '"0123456789abcdef0123456789abcdef-2"'
+    bodies = [Lying(of_parts, []), Lying(of_parts, [])]
+    bodies[1].headers["x-amz-mp-parts-count"] = count
+
+    async def get(*_: object, **__: object) -> Lying:
+        return bodies.pop(0)
+
+    with pytest.raises(Transient, match="makes no sense"):
+        async with receive(get, replace(LISTED, etag=of_parts)):
+            pass
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "1e3"])
+async def test_a_content_length_that_is_none_is_a_broken_answer(length: str) -> None:
+    with pytest.raises(Broken, match="Content-Length"):
+        _body(asyncio.StreamReader(), 200, {"content-length": length})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Thu, 01 Jan 2026 00:00:00 GMT", datetime(2026, 1, 1, tzinfo=UTC)),
+        ("Thu, 01 Jan 2026 00:00:00 -0000", datetime(2026, 1, 1, tzinfo=UTC)),
+        ("", None),
+        ("soon", None),
+    ],
+)
+def test_a_date_is_a_time_or_nothing(text: str, told: datetime | None) -> None:
+    assert _date(text) == told

@@ -33,12 +33,14 @@ class Alignment:
         live: the tree whose files are shared.
         tree: the one that becomes like it.
         make: makes a directory.
+        take: hands a copy to its owner, where no link could be made.
         is_enough: asked between directories; once true, the rest is left.
     """
 
     live: Path
     tree: Path
     make: Callable[[Path], None]
+    take: Callable[[Path], None]
     is_enough: Callable[[], bool] = lambda: False
 
 
@@ -112,7 +114,8 @@ def _align_one(
     for name, file in by_name.items():
         done[file.path] = name in shareable
         if name in shareable and name not in kept:
-            link(os.path.join(live, name), os.path.join(tree, name), file)  # noqa: PTH118 - hot
+            new = os.path.join(tree, name)  # noqa: PTH118 - hot
+            link(os.path.join(live, name), new, file, alignment.take)  # noqa: PTH118 - hot
     return directories & below, done
 
 

@@ -85,7 +85,13 @@ class Directories:
 
 
 async def share(
-    threads: Executor, old: Path, new: Path, files: Sequence[ReleasedFile], directories: Directories
+    threads: Executor,
+    old: Path,
+    new: Path,
+    files: Sequence[ReleasedFile],
+    directories: Directories,
+    *,
+    take: Callable[[Path], None],
 ) -> Mapping[str, bool]:
     """Give the tree ``new`` the files of ``old``, by hard links where that can be.
 
@@ -95,6 +101,7 @@ async def share(
         new: the tree being built.
         files: of ``old``.
         directories: of ``new``; made meanwhile.
+        take: hands a copy to its owner; a link has it already.
 
     Returns:
         By path, whether it is there now: what is no plain file in ``old`` any more is not.
@@ -110,7 +117,7 @@ async def share(
             name = file.path.rpartition("/")[2]
             done[file.path] = name in plain
             if name in plain:
-                link(os.path.join(old, file.path), os.path.join(new, file.path), file)  # noqa: PTH118 - hot
+                link(os.path.join(old, file.path), os.path.join(new, file.path), file, take)  # noqa: PTH118 - hot
         return done
 
     shared: dict[str, bool] = {}
@@ -138,8 +145,8 @@ def _plain_files(directory: Path) -> set[str]:
         return set()
 
 
-def link(old: str, new: str, file: ReleasedFile) -> None:
-    """Give a file a second name; a copy where the file system has no more links. Raises OSError."""
+def link(old: str, new: str, file: ReleasedFile, take: Callable[[Path], None]) -> None:
+    """Give a file a second name; a copy, handed to its owner, where no link is left. Raises OSError."""
     try:
         os.link(old, new, follow_symlinks=False)
     except OSError as err:
@@ -149,3 +156,4 @@ def link(old: str, new: str, file: ReleasedFile) -> None:
         return
     shutil.copyfile(old, new, follow_symlinks=False)
     os.utime(new, (file.mtime_seconds, file.mtime_seconds), follow_symlinks=False)
+    take(Path(new))

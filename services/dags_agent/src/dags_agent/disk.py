@@ -46,6 +46,7 @@ def observe(layout: Layout, *, trusted: str | None = None) -> Target:
     return Target(
         live=live,
         manifest=manifest,
+        former=read_manifest(layout, max(releases)) if live is None and releases else None,
         damaged=damage,
         foreign=foreign,
         releases=releases,

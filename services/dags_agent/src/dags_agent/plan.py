@@ -138,7 +138,8 @@ def is_renamed(listing: Listing, target: Target) -> bool:
 
 def refuse_destruction(listing: Listing, delta: Delta, target: Target, policy: Policy) -> None:
     """Raise Refused when publishing would, or might, destroy more than anybody meant."""
-    if policy.may_delete_all and target.live is not None:
+    known = target.manifest or target.former
+    if policy.may_delete_all and known is not None:
         return
     if not listing.objects:
         raise Refused(
@@ -150,11 +151,14 @@ def refuse_destruction(listing: Listing, delta: Delta, target: Target, policy: P
                 "`dags-agent once --allow-delete`. The live release stays"
             ),
         )
-    live_files = len(target.manifest.files) if target.manifest else 0
-    if live_files and len(delta.deleted) / live_files > policy.max_delete_fraction:
+    files = known.by_path if known else {}
+    deleted = (
+        delta.deleted if target.manifest else sorted(files.keys() - {item.path for item in listing.objects})
+    )
+    if files and len(deleted) / len(files) > policy.max_delete_fraction:
         raise Refused(
             Reason.TOO_MANY_DELETIONS,
-            f"The source lacks {len(delta.deleted)} of {live_files} live files, as {delta.deleted[0]!r}",
+            f"The source lacks {len(deleted)} of {len(files)} live files, as {deleted[0]!r}",
             why=f"that is more than DAGS_AGENT_MAX_DELETE_FRACTION={policy.max_delete_fraction:g}",
             remedy="If it is meant: `dags-agent once --allow-delete`. The live release stays",
         )

@@ -183,6 +183,9 @@ class Publisher:
 
     def _make_directory(self, path: Path) -> None:
         path.mkdir()
+        self._take(path)
+
+    def _take(self, path: Path) -> None:
         if self._owner is not None:
             self._owner.take(path)
 
@@ -190,10 +193,10 @@ class Publisher:
         old, new = self._layout.release(step.predecessor), self._tree(step.release_id)
         if self._build.is_ahead:
             directories, self._build.directories = self._build.directories, ()
-            alignment = Alignment(live=old, tree=new, make=self._make_directory)
+            alignment = Alignment(live=old, tree=new, make=self._make_directory, take=self._take)
             shared = await align(self._threads, alignment, step.files, directories)
         else:
-            shared = await share(self._threads, old, new, step.files, self._directories(new))
+            shared = await share(self._threads, old, new, step.files, self._directories(new), take=self._take)
         for file in step.files:
             if shared[file.path]:
                 self._build.linked[file.path] = file
@@ -213,6 +216,7 @@ class Publisher:
                 live=self._layout.release(live),
                 tree=tree,
                 make=self._make_directory,
+                take=self._take,
                 is_enough=self._is_enough,
             )
             await align(self._threads, alignment, manifest.files, manifest.directories)

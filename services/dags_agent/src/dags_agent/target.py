@@ -17,6 +17,8 @@ class Target:
     Attributes:
         live: the release that ``current`` names; None before the first.
         manifest: of the live release; None before the first.
+        former: where there is no live release, the manifest of the newest on disk: somebody may have removed
+            ``current``, so what a listing lacks is counted against that.
         damaged: paths of the live release that are absent, or not what the manifest says.
         foreign: what lies in the live release and was not published there: a planted link, a stray file.
         leased: releases that a reader holds (docs/adr/0020).
@@ -29,6 +31,7 @@ class Target:
 
     live: str | None = None
     manifest: Manifest | None = None
+    former: Manifest | None = None
     damaged: frozenset[str] = frozenset()
     foreign: frozenset[str] = frozenset()
     leased: frozenset[str] = frozenset()

@@ -85,11 +85,17 @@ def _from_target(settings: DeploySettings) -> ReleaseNote | None:
 
 
 def _from_url(url: str) -> ReleaseNote | None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as err:
+        raise ConfigError(
+            f"--url {url!r} is no address", why=str(err), remedy="Give http://host:port of the agent"
+        ) from err
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(f"--url {url!r} is no address", remedy="Give http://host:port of the agent")
     make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = make(parts.hostname, parts.port, timeout=_HTTP_TIMEOUT_SECONDS)
+    connection = make(parts.hostname, port, timeout=_HTTP_TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/release")
         answer = connection.getresponse()

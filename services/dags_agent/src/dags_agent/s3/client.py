@@ -7,7 +7,7 @@ import random
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
@@ -167,8 +167,10 @@ class Client:
     ) -> str:
         """Mend what made S3 refuse, where that is known; return its name, empty where it is not."""
         if complaint.code == "RequestTimeTooSkewed" and "clock" not in corrected:
-            self._skew = parsedate_to_datetime(answer.headers["date"]) - self._patience.clock.now()
-            return "clock"
+            told = _date(answer.headers.get("date", ""))
+            if told is not None:
+                self._skew = told - self._patience.clock.now()
+                return "clock"
         if complaint.code in _ENDED and "credentials" not in corrected:
             await self._credentials.renew(keys)
             return "credentials"
@@ -187,6 +189,15 @@ class Client:
             old = self._connections
             self._settle(address)
             await old.close()
+
+
+def _date(text: str) -> datetime | None:
+    """Return the time in a Date header; None when there is none that can be understood."""
+    try:
+        told = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return told if told.tzinfo else told.replace(tzinfo=UTC)
 
 
 def _may_pass(failure: SidecarError | ClientError) -> bool:

@@ -13,6 +13,7 @@ from sidecar.errors import Transient
 
 # A big object over a bad line goes on where it stopped; after that many times it begins again.
 _RESUMES = 3
+_DIGITS_MAX = 19  # of any size on earth
 
 
 class Body(Protocol):
@@ -138,8 +139,16 @@ def _by_part(get: Get, item: SourceObject, body: Body, parts: ByPart) -> ObjectD
     if count is None:  # not every S3-like server knows parts: its length is then all that proves it
         return ObjectDownload(get, item, body, Whole({}))
     _announce(parts, body)
-    return ObjectDownload(get, item, body, parts, parts=parts, count=int(count))
+    return ObjectDownload(get, item, body, parts, parts=parts, count=_number(count))
 
 
 def _announce(parts: ByPart, body: Body) -> None:
-    parts.begin(int(body.headers.get("content-length", "0")), offered(body.headers).digests)
+    parts.begin(_number(body.headers.get("content-length", "0")), offered(body.headers).digests)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX):
+        raise Transient(
+            "The answer makes no sense", why="a number in its head is none", remedy="It is read again"
+        )
+    return int(text)

@@ -18,6 +18,7 @@ _HEAD_END = b"\r\n\r\n"
 # The buffer of a connection: also the most that a head, or one line of chunked framing, may be long.
 _BUFFER_BYTES = 1 << 18
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[;\r \t]")
+_LENGTH_DIGITS_MAX = 19
 _BODILESS = (204, 304)
 _INFORMATIONAL = range(100, 200)
 
@@ -57,12 +58,6 @@ class Answer:
         if self._give_back is not None:
             self._give_back(self._body.is_complete)
             self._give_back = None
-
-    @property
-    def length_bytes(self) -> int | None:
-        """How long the body is, where the head told."""
-        length = self.headers.get("content-length")
-        return int(length) if length is not None else None
 
     async def read(self, size_bytes: int) -> bytes:
         """Return up to this many next bytes; empty at the end.
@@ -298,7 +293,8 @@ def _body(reader: asyncio.StreamReader, status: int, headers: Mapping[str, str])
             raise Broken("the answer comes in an unknown transfer encoding")
         return _Chunked(reader)
     if "content-length" in headers:
-        if not headers["content-length"].isascii() or not headers["content-length"].isdigit():
+        length = headers["content-length"]
+        if not (length.isascii() and length.isdigit() and len(length) <= _LENGTH_DIGITS_MAX):
             raise Broken("the answer has no sensible Content-Length")
-        return _Sized(reader, int(headers["content-length"]))
+        return _Sized(reader, int(length))
     return _UntilClose(reader)

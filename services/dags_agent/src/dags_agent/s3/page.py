@@ -125,7 +125,7 @@ def _listed(found: Mapping[str, str], *, is_encoded: bool) -> Listed:
         raise ValueError("ETag")
     return Listed(
         key=decoded(found["Key"]) if is_encoded else found["Key"],
-        size_bytes=int(found["Size"]),
+        size_bytes=_size(found["Size"]),
         etag=etag,
         last_modified=_time(found["LastModified"]),
         storage_class=sys.intern(found.get("StorageClass", "STANDARD")),
@@ -135,12 +135,22 @@ def _listed(found: Mapping[str, str], *, is_encoded: bool) -> Listed:
 @lru_cache(maxsize=1024)
 def _time(text: str) -> datetime:
     """An upload gives many objects one second: one value of it for all, 100,000 keys are held in memory."""
-    return datetime.fromisoformat(text)
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError("LastModified")
+    return time
+
+
+def _size(text: str) -> int:
+    size_bytes = int(text)
+    if size_bytes < 0:
+        raise ValueError("Size")
+    return size_bytes
 
 
 def _parsed(text: bytes) -> ET.Element:
-    if b"<!" in text[:1024]:
-        raise PageUnreadable("the answer declares a document type")  # S3's never does
+    if b"<!" in text or b"\0" in text:  # S3 writes UTF-8, and neither of these
+        raise PageUnreadable("the answer declares a document type, or is no UTF-8")
     try:
         return ET.fromstring(text)  # noqa: S314 - no document type, so no entities to expand
     except ET.ParseError as err:
