@@ -1,4 +1,4 @@
-# ruff: noqa: INP001 - a script, run by its path
+
 """What one tick costs the scaler's own CPU, from 1 fleet with 5 workers to 50 fleets with 500, and beyond.
 
 python benchmarks/worker_scaler/tick_cost.py [--ticks N]
@@ -125,7 +125,7 @@ async def measure(fleets: int, workers: int, ticks: int) -> float:
         clock=clock,
         events=Events(telemetry, [fleet.name for fleet in steered]),
         explanations=Explanations(dry_run=False),
-        rng=random.Random(1),  # noqa: S311 - repeatable chance
+        rng=random.Random(1),
     )
     used = []
     for _ in range(ticks):
