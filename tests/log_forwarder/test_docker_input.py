@@ -5,15 +5,19 @@ What only a real engine can show (its own log rotation, its timing) is in the co
 
 from __future__ import annotations
 
+import queue
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, strategies as st
 
 from log_forwarder.inputs.docker import DockerFeeder
-from log_forwarder.inputs.docker_engine import Engine
+from log_forwarder.inputs.docker_engine import Container as Facts, Engine
 from log_forwarder.inputs.docker_log import DockerLog, DockerLogError, LogLine, Mark, Name
 from log_forwarder.inputs.docker_marks import DockerMarks
 from sidecar.testing.waiting import wait_until
@@ -237,3 +241,48 @@ def test_lines_are_the_same_however_the_bytes_arrive(
 def test_what_is_no_log_is_said_so(garbage: bytes) -> None:
     with pytest.raises(DockerLogError):
         list(DockerLog(has_terminal=False, marks={}).feed(garbage))
+
+
+class Restarting:
+    """An engine that tells starts on order; a container's first log ends only when it is let go."""
+
+    def __init__(self) -> None:
+        self.told: queue.Queue[str | None] = queue.Queue()
+        self.taken: Counter[str] = Counter()
+        self.may_end = threading.Event()
+
+    def starts(self) -> Iterator[str]:
+        return iter(self.told.get, None)
+
+    def containers(self) -> list[str]:
+        return []
+
+    def look(self, container: str) -> Facts:
+        return Facts(id=container, name=container, image="", service="", has_terminal=False)
+
+    def log(self, container: str, _marks: object, *, follows: bool) -> Iterator[bytes]:
+        assert follows
+        self.taken[container] += 1
+        if self.taken[container] == 1:
+            self.may_end.wait(20)
+        yield from ()
+
+
+def test_a_container_that_starts_again_while_its_follower_is_busy_is_followed_again(tmp_path: Path) -> None:
+    engine = Restarting()
+    with Pushing(tmp_path / "state") as pushing:
+        feeder = DockerFeeder(
+            cast("Any", engine),
+            marks=DockerMarks(pushing.state, pushing.spool),
+            writer=pushing.writer,
+            listener=pushing.told,
+            own_hostname="",
+        )
+        for container in ("web", "web", "other"):
+            engine.told.put(container)
+            wait_until(lambda: engine.taken[container], f"{container} is followed")  # noqa: B023 - called at once
+        assert engine.taken["web"] == 1
+        engine.may_end.set()
+        wait_until(lambda: engine.taken["web"] == 2, "its new log is taken")
+        feeder.close()
+        engine.told.put(None)

@@ -63,6 +63,8 @@ class DockerFeeder:
         self._writer = writer(self._over.is_set)
         self._mutex = threading.Lock()
         self._followers: dict[str, threading.Thread] = {}
+        self._followed: set[str] = set()
+        self._started_again: set[str] = set()
         self._locks: dict[str, threading.Lock] = {}
         self._last_look: threading.Thread | None = None
         self._watcher = threading.Thread(target=self._watch, name="docker events", daemon=True)
@@ -113,9 +115,10 @@ class DockerFeeder:
         if self._own_hostname and container.startswith(self._own_hostname):
             return  # our own lines about shipping lines would make more of them
         with self._mutex:
-            thread = self._followers.get(container)
-            if thread is not None and thread.is_alive():
+            if container in self._followed:
+                self._started_again.add(container)  # its follower may be at the end of the earlier log
                 return
+            self._followed.add(container)
             self._locks.setdefault(container, threading.Lock())
             thread = threading.Thread(
                 target=self._run, args=(container,), name=f"docker {container[:12]}", daemon=True
@@ -124,7 +127,17 @@ class DockerFeeder:
             thread.start()
 
     def _run(self, container: str) -> None:
-        """Follow one container to its end, over every kind of interruption."""
+        """Follow one container to its end, and again when it was started meanwhile."""
+        while True:
+            self._follow_to_the_end(container)
+            with self._mutex:
+                if container not in self._started_again or self._finishing.is_set():
+                    self._followed.discard(container)
+                    return
+                self._started_again.discard(container)
+
+    def _follow_to_the_end(self, container: str) -> None:
+        """Follow one container over every kind of interruption."""
         try:
             facts = self._look(container)
             if facts is not None:
