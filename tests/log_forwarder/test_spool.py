@@ -195,7 +195,7 @@ def test_many_writers_share_commits_and_each_record_is_there_once(
     assert len(commits) < 1600
 
 
-def test_damage_in_the_middle_costs_its_segment_and_is_told(tmp_path: Path) -> None:
+def test_damage_in_the_middle_costs_one_record_and_is_told(tmp_path: Path) -> None:
     with opened(tmp_path, budget_bytes=2 * MIB) as spool:
         for number in range(10):
             spool.append(bytes([65 + number]) * 100_000)
@@ -206,8 +206,24 @@ def test_damage_in_the_middle_costs_its_segment_and_is_told(tmp_path: Path) -> N
     lost: list[int] = []
     with opened(tmp_path, budget_bytes=2 * MIB) as spool:
         entries = spool.read(0, most_bytes=MIB, on_damage=lost.append)
-        assert entries[0].start == int(segments[1].stem)
+        assert entries[0].start == 100_008
         assert lost == [entries[0].start]
+
+
+def test_a_damaged_byte_in_the_last_segment_costs_its_record_and_not_those_behind_it(tmp_path: Path) -> None:
+    contents = [b"line %d\0\0" % number for number in range(10)]
+    path = tmp_path / f"{0:020d}.spool"
+    raw = bytearray(b"".join(map(encode, contents)) + encode(b"torn")[:-1])
+    raw[40] ^= 1
+    path.write_bytes(raw)
+    lost: list[int] = []
+    with opened(tmp_path) as spool:
+        assert spool.cut_bytes == len(encode(b"torn")) - 1
+        entries: list[Entry] = []
+        while more := spool.read(entries[-1].end if entries else 0, most_bytes=MIB, on_damage=lost.append):
+            entries += more
+    assert [entry.payload for entry in entries] == contents[:2] + contents[3:]
+    assert lost == [len(encode(contents[2]))]
 
 
 def test_nothing_is_read_before_it_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,13 @@
     u32 length | u32 crc32 of length and payload | payload        (little-endian)
 
 A segment is read from its start; the first record that is not whole, or does not match its checksum, is
-where a killed writer or a lost power supply stopped. Zeros are no record, so preallocation is harmless.
+where a killed writer or a lost power supply stopped, unless a whole one follows: then it is damage.
+Zeros are no record, so preallocation is harmless.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -17,6 +19,8 @@ from zlib import crc32
 
 HEADER = struct.Struct("<II")
 MAX_PAYLOAD_BYTES = 64 * 1024 * 1024  # a longer length is not a length but damage
+
+_LENGTH_OF_A_RECORD = re.compile(rb"(?s)(?=...[\x00-\x04].....)")  # at most 64 MiB, its checksum, a byte
 
 
 class Entry(NamedTuple):
@@ -62,6 +66,18 @@ def whole_records(data: bytes, *, at: int) -> Iterator[Entry]:
             return
         yield Entry(at + here, at + begin + length, payload)
         here = begin + length
+
+
+def next_record(data: bytes) -> int | None:
+    """Return where the first whole record behind damage begins; None when there is none."""
+    for match in _LENGTH_OF_A_RECORD.finditer(data, 1, len(data.rstrip(b"\0")) + HEADER.size):
+        length, checksum = HEADER.unpack_from(data, match.start())
+        begin = match.start() + HEADER.size
+        if not 0 < length <= min(MAX_PAYLOAD_BYTES, len(data) - begin):
+            continue
+        if _checksum(data[begin : begin + length]) == checksum:
+            return match.start()
+    return None
 
 
 def wanted_bytes(data: bytes) -> int:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from log_forwarder.spool.records import HEADER, wanted_bytes, whole_records
+from log_forwarder.spool.records import HEADER, next_record, wanted_bytes, whole_records
 
 _SUFFIX = ".spool"
 _BLOCK_BYTES = 1024 * 1024
@@ -49,7 +49,8 @@ def list_segments(directory: Path) -> list[Segment]:
 def cut_torn_tail(segment: Segment) -> int:
     """Cut what follows the last whole record; return how many bytes that were.
 
-    Idempotent. What was acknowledged was on disk before, so nothing that is cut was.
+    Idempotent. What was acknowledged was on disk before, so nothing that is cut was. Damage before a whole
+    record is no torn tail: it stays, and is passed over by who reads it.
 
     Raises:
         OSError: the segment cannot be read or cut.
@@ -57,7 +58,7 @@ def cut_torn_tail(segment: Segment) -> int:
     descriptor = os.open(segment.path, os.O_RDWR)
     try:
         good = 0
-        while (end := _last_whole(descriptor, good)) > good:
+        while (end := _last_whole(descriptor, good)) > good or (end := _behind_damage(descriptor, good)):
             good = end
         torn = segment.size_bytes - good
         if torn:
@@ -67,6 +68,12 @@ def cut_torn_tail(segment: Segment) -> int:
         return torn
     finally:
         os.close(descriptor)
+
+
+def _behind_damage(descriptor: int, at: int) -> int:
+    """Return where the next whole record begins behind the damage at ``at``; 0 when none does."""
+    found = next_record(os.pread(descriptor, os.fstat(descriptor).st_size - at, at))
+    return 0 if found is None else at + found
 
 
 def _last_whole(descriptor: int, at: int) -> int:

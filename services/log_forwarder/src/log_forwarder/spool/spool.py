@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from log_forwarder.spool.records import HEADER, Entry, encode, wanted_bytes, whole_records
+from log_forwarder.spool.records import HEADER, Entry, encode, next_record, wanted_bytes, whole_records
 from log_forwarder.spool.segments import Segment, cut_torn_tail, list_segments, segment_path
 from sidecar.files import fsync_directory
 
@@ -150,8 +150,8 @@ class Spool:
     def read(self, position: int, *, most_bytes: int, on_damage: Callable[[int], None]) -> list[Entry]:
         """Return durable records from ``position`` on: at least one if there is one, about ``most_bytes``.
 
-        What cannot be read any more (a damaged disk) is passed over up to the next segment, and its size
-        told to ``on_damage``; it is in no other way recoverable.
+        What cannot be read any more (a damaged disk) is passed over up to the next whole record, and its
+        size told to ``on_damage``; it is in no other way recoverable.
 
         Raises:
             SpoolBroken: the disk failed; what is not read now is read after a restart.
@@ -168,8 +168,9 @@ class Spool:
         entries = self._read_segment(segment, position, min(durable, segment.end), most_bytes)
         if entries or durable < segment.end:
             return entries
-        on_damage(segment.end - position)
-        return self.read(segment.end, most_bytes=most_bytes, on_damage=on_damage)
+        following = self._behind_damage(segment, position)
+        on_damage(following - position)
+        return self.read(following, most_bytes=most_bytes, on_damage=on_damage)
 
     def _read_segment(self, segment: Segment, position: int, stop: int, most_bytes: int) -> list[Entry]:
         descriptor = self._open_reading(segment.path)
@@ -178,6 +179,11 @@ class Spool:
         if (wanted := wanted_bytes(data)) > len(data):
             data = os.pread(descriptor, min(wanted, stop - position), at)
         return list(whole_records(data, at=position))
+
+    def _behind_damage(self, segment: Segment, position: int) -> int:
+        data = os.pread(self._open_reading(segment.path), segment.end - position, position - segment.start)
+        found = next_record(data)
+        return segment.end if found is None else position + found
 
     def _open_reading(self, path: Path) -> int:
         if self._reading is None or self._reading[0] != path:
