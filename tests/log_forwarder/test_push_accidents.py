@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from log_forwarder.spool.keys import StreamKey
+from log_forwarder.spool.payloads import lines_payload
 from sidecar.testing.plugin import _environment
 from sidecar.testing.waiting import wait_until
 
 from .fake_engine import serve as serve_engine
 from .fakes import ok, unavailable
 from .forward_client import Client, docker_message, docker_parts
+from .pushing import Pushing
 from .world import World
 
 pytestmark = pytest.mark.timeout(90)
@@ -184,3 +187,11 @@ def test_containers_with_the_label_are_shipped_and_secrets_in_them_are_masked(
         has_all(world, {"password=***", "[x] broke\n  in line 1"})
         assert {envelope["_fwd"]["container_name"] for envelope in world.envelopes()} == {"web"}
         assert forwarder.terminate() == 0
+
+
+def test_lines_that_were_acknowledged_are_shipped_though_their_input_was_taken_out(world: World) -> None:
+    with Pushing(world.state) as pushing:
+        payload = lines_payload(StreamKey("forward", "forward:web", ()), b"acknowledged\n")
+        assert pushing.writer(lambda: False).append(payload)
+    assert world.once().code == 0  # it tails, and listens to nobody
+    assert [line["message"] for line in world.envelopes()] == ["acknowledged"]

@@ -16,6 +16,7 @@ from log_forwarder.s3 import S3Store
 from log_forwarder.settings import ForwarderSettings
 from log_forwarder.spool.events import PushEvents
 from log_forwarder.spool.places import Places
+from log_forwarder.spool.segments import list_segments
 from log_forwarder.spool.spool import Spool
 from log_forwarder.spool.writer import SpoolWriter
 from log_forwarder.state import State
@@ -28,8 +29,9 @@ _MIB = 1024 * 1024
 
 
 def is_pushed(settings: ForwarderSettings) -> bool:
-    """Whether there is an input that needs a spool."""
-    return bool(settings.forward or settings.docker or settings.stdin)
+    """Whether there is an input that needs a spool, or lines that one took before it was left out."""
+    is_left_behind = any(segment.size_bytes for segment in list_segments(settings.state_dir / "spool"))
+    return bool(settings.forward or settings.docker or settings.stdin) or is_left_behind
 
 
 def rules_of(settings: ForwarderSettings, events: PushEvents) -> Callable[[Kind], LineRules]:
