@@ -53,6 +53,7 @@ class Tail:
             listener=self,
             monotonic=monotonic,
             open_files=self.open_files,
+            now_ns=self.now_ns,
         )
         self.finder = Finder(
             globs=globs,
@@ -82,6 +83,10 @@ class Tail:
             listener=self,
             chunk_bytes=chunk_bytes,
         )
+
+    def now_ns(self) -> int:
+        """The date: as many seconds after the epoch as the clock says."""
+        return int(self.clock.monotonic() * 1e9)
 
     # ------------------------------------------------------------ what is told
 

@@ -216,12 +216,17 @@ def _files(
     checkpoints = Checkpoints(state)
     silent, in_all = descriptors_for_files(settings.open_files_max)
     open_files = OpenFiles(most=silent, limit=in_all)
-    files = FollowedFiles(
-        registry=Registry(checkpoints), listener=events, monotonic=monotonic, open_files=open_files
-    )
 
     def now_ns() -> int:
         return int(runtime.clock.now().timestamp() * 1_000_000_000)
+
+    files = FollowedFiles(
+        registry=Registry(checkpoints),
+        listener=events,
+        monotonic=monotonic,
+        open_files=open_files,
+        now_ns=now_ns,
+    )
 
     def finder(inbox: Inbox) -> Finder:
         return Finder(

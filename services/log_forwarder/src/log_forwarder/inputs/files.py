@@ -174,12 +174,13 @@ class FileInput:
         )
 
     def unread_since(self) -> dict[Kind, float]:
-        """Return since when the oldest unread byte waits, by kind."""
+        """Return since when the oldest byte waits that was not accepted, by kind; it may not be readable."""
         since: dict[Kind, float] = {}
-        for file in [*self.files.ready, *self._tails]:
-            kind = kind_of(file.path)
-            if file.unread_bytes and file.grew_at > 0:
-                since[kind] = min(file.grew_at, since.get(kind, file.grew_at))
+        for file in self.files:
+            moment = file.unaccepted_since()
+            if moment is not None:
+                kind = kind_of(file.path)
+                since[kind] = min(moment, since.get(kind, moment))
         return since
 
     def close(self) -> None:

@@ -58,6 +58,7 @@ class FollowedFiles:
         listener: Listener,
         monotonic: Callable[[], float],
         open_files: OpenFiles,
+        now_ns: Callable[[], int] | None = None,
     ) -> None:
         self.open_files = open_files
         self.cold = ColdFiles()
@@ -65,6 +66,7 @@ class FollowedFiles:
         self.registry = registry
         self._listener = listener
         self._monotonic = monotonic
+        self._now_ns = now_ns
         self._files: dict[tuple[int, int], TailedFile] = {}
         self._by_path: dict[str, TailedFile] = {}
         self._unnamed: dict[TailedFile, None] = {}
@@ -218,6 +220,9 @@ class FollowedFiles:
             file.resume(known, self.registry.origin(known))
         self.cold.remove(file.device, file.inode)
         self._files[file.device, file.inode] = file
+        if file.unread_bytes:
+            age_seconds = max(0.0, (self._now_ns() - file.changed_ns) / 1e9) if self._now_ns else 0.0
+            file.note_growth(file.size_bytes, now - age_seconds)  # it may be there since before we were
         return file
 
     def _adopt(self, file: TailedFile, descriptor: int) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from log_forwarder.checkpoints import FileOrigin, Known
 from log_forwarder.fingerprint import HEAD_BYTES, MARKER_BYTES, Place, digest
 from log_forwarder.inputs.discovery import Sighting
 
 _LONG_AGO = float("-inf")
+_GROWTH_SECONDS = 1.0
+_MOST_GROWTHS = 16  # beyond, two become one
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +36,7 @@ class TailedFile:
         has_changed: whether it changed since its content was last compared.
         failed_reads: tries in a row that failed.
         seen_in: number of the scan that last met it.
+        growths: sizes that it had, and when it was seen to grow to them: as far as needed for its age.
     """
 
     path: str
@@ -54,6 +57,7 @@ class TailedFile:
     has_changed: bool = True
     failed_reads: int = 0
     seen_in: int = 0
+    growths: list[tuple[int, float]] = field(default_factory=list)
 
     @property
     def unread_bytes(self) -> int:
@@ -83,9 +87,34 @@ class TailedFile:
         """Take note of the size."""
         self.changed_ns = changed_ns
         if size_bytes != self.size_bytes:
+            if size_bytes < self.size_bytes:
+                self.growths.clear()
+            self.note_growth(size_bytes, now)
             self.size_bytes = size_bytes
             self.grew_at = now
             self.has_changed = True
+
+    def note_growth(self, size_bytes: int, at: float) -> None:
+        """Take note of when bytes were first seen, to about a second."""
+        growths = self.growths
+        if len(growths) >= _MOST_GROWTHS:  # of two, the older moment: an age is never understated
+            growths[:] = [
+                (after[0], before[1]) for before, after in zip(growths[::2], growths[1::2], strict=True)
+            ]
+        if growths and at - growths[-1][1] < _GROWTH_SECONDS:
+            growths[-1] = (size_bytes, growths[-1][1])
+        else:
+            growths.append((size_bytes, at))
+
+    def unaccepted_since(self) -> float | None:
+        """Return since when the oldest byte waits that was not accepted; None when there is none."""
+        accepted = self.accepted
+        if accepted >= self.size_bytes:
+            self.growths.clear()
+            return None
+        while self.growths and self.growths[0][0] <= accepted:
+            del self.growths[0]
+        return self.growths[0][1] if self.growths else self.grew_at
 
     def resume(self, known: Known, origin: FileOrigin) -> None:
         """Go on where an earlier process, or an earlier name, left off."""
