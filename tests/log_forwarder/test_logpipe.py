@@ -250,7 +250,7 @@ def test_a_disk_with_room_again_is_tried_after_a_second_and_at_the_end(
 ) -> None:
     """The last words of a quiet program are less than a mebibyte."""
     now = 0.0
-    monkeypatch.setattr(logpipe.time, "monotonic", lambda: now)
+    monkeypatch.setattr("time.monotonic", lambda: now)
     directory = tmp_path / "away"
     directory.write_text("a file is in the way")
     segments = Segments(str(directory), "app.stdout", segment_bytes=MIB, budget_bytes=16 * MIB)
@@ -277,7 +277,7 @@ def test_a_segment_that_took_nothing_leaves_no_file(tmp_path: Path, monkeypatch:
 
     segments = Segments(str(tmp_path), "app.stdout", segment_bytes=MIB, budget_bytes=16 * MIB)
     with monkeypatch.context() as patch:
-        patch.setattr(logpipe.os, "write", full)
+        patch.setattr("os.write", full)
         segments.write(b"lost\n")
     segments.close()
     assert list(tmp_path.iterdir()) == []
