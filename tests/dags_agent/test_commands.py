@@ -15,7 +15,7 @@ from dags_agent.layout import Layout
 from dags_agent.listing import Listed
 from dags_agent.state import place_hold, read_hold, read_superseded
 from dags_agent.writer import Fence
-from sidecar.errors import Permanent, Transient
+from sidecar.errors import ConfigError, Permanent, Transient
 
 from .fakes import Agent, FakeSource, an_agent, another_writer
 
@@ -157,3 +157,26 @@ async def test_an_agent_that_starts_without_s3_looks_after_the_live_release(agen
             await started.cycle.tick()
         assert started.cycle.has_live.is_set()
         assert started.metric("release_info", release=agent.live()) == 1
+
+
+@pytest.mark.parametrize("command", [commands.releases, commands.verify])
+def test_a_target_that_is_not_mounted_is_an_error_and_no_empty_answer(
+    agent: Agent, command: Callable[..., int]
+) -> None:
+    with pytest.raises(ConfigError, match="it is no directory here"):
+        command(agent.settings, agent.runtime, Namespace(release_id=None))
+
+
+async def test_who_was_frozen_and_taken_over_while_it_built_says_that_and_not_what_was_swept(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(_: Fence) -> None:
+        raise Fenced("somebody else took it")
+
+    async def swept(_: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(Fence, "refuse_when_lost", lost)
+    monkeypatch.setattr(agent.cycle._mode, "publish", swept)
+    with pytest.raises(Fenced):
+        await agent.cycle.sync()

@@ -150,6 +150,17 @@ def test_the_marker_is_no_file_and_gates_by_itself() -> None:
     assert listing.marker is not None
 
 
+def test_a_key_that_nobody_asked_for_is_neither_the_marker_nor_a_file() -> None:
+    rules = KeyRules(prefix=PREFIX, marker="_release.json")
+    listing = to_listing([listed("_release.json"), listed("a.py"), listed(f"{PREFIX}b.py")], rules)
+    assert listing.marker is None
+    assert [item.path for item in listing.objects] == ["b.py"]
+    assert [(item.key, item.skip) for item in listing.skipped] == [
+        ("_release.json", Skip.UNSAFE_KEY),
+        ("a.py", Skip.UNSAFE_KEY),
+    ]
+
+
 def test_directory_markers_are_ignored_but_not_data_under_such_a_name() -> None:
     assert paths(listed("dags/", b""), listed("dags/sub/", b""), listed("dags/sub/a.py")) == ["sub/a.py"]
     listing = to_listing([listed("dags/sub/", b"data")], RULES)

@@ -16,7 +16,7 @@ from dags_agent.target import Target
 from dags_agent.verify import Verifier
 from dags_agent.writer import Fence, WriterLease, held_in_thread
 from sidecar.app import Runtime
-from sidecar.errors import EXIT_CRASH, EXIT_OK, Permanent
+from sidecar.errors import EXIT_CRASH, EXIT_OK, ConfigError, Permanent
 
 
 def releases(settings: DagsAgentSettings, runtime: Runtime, arguments: argparse.Namespace) -> int:
@@ -146,6 +146,12 @@ def _release_layout(settings: DagsAgentSettings) -> Layout:
             "There are no releases",
             why="DAGS_AGENT_PUBLISH=in_place keeps one tree",
             remedy="Go back in S3: versioned objects can be restored there",
+        )
+    if not settings.target.is_dir():
+        raise ConfigError(
+            f"There is no DAGS_AGENT_TARGET {str(settings.target)!r}",
+            why="it is no directory here",
+            remedy="Check that the volume is mounted there",
         )
     return Layout(settings.target)
 

@@ -256,6 +256,9 @@ class Cycle:
             try:
                 published = await self._mode.publish(order)
                 self._tell(published, listing, began=began)
+            except FileNotFoundError:  # who took the lease while we were frozen swept what we were building
+                await self._look(fence.refuse_when_lost)
+                raise
             finally:
                 self._chores_end_at = self._runtime.clock.monotonic() + self._chores_seconds()
                 await self._mode.do_chores()

@@ -72,6 +72,9 @@ def to_listing(listed: Iterable[Listed], rules: KeyRules) -> Listing:
     """
     sorted_out = _SortedOut()
     for item in listed:
+        if not item.key.startswith(rules.prefix):
+            sorted_out.add(item, rules)  # a server that lists what nobody asked for
+            continue
         tail = item.key.removeprefix(rules.prefix)
         if rules.marker is not None and tail == rules.marker:
             sorted_out.marker = _as_object(item, tail)
