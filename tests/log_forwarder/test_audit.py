@@ -176,3 +176,63 @@ def test_a_source_that_does_not_begin_at_its_start_has_a_gap() -> None:
         tally.add(found, where="x")
     (verdict,) = tally.verdicts()
     assert verdict.gaps == (Gap(0, 10),)
+
+
+def test_a_deleted_object_with_whole_logs_is_named_when_the_state_is_asked(
+    world: World, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing in the bucket can tell of a log of which nothing is in the bucket."""
+    world.log("a.log", range(10))
+    world.log("b.log", range(10))
+    assert world.once(FORMAT="envelope").code == 0
+    only_a = [part for part in segments_of(b"".join(world.firehose.accepted)) if b"/a.log" in part]
+    bucket.put(only_a)
+    assert bucket.audit() == 0
+    capsys.readouterr()
+    assert bucket.audit("--state", str(world.state)) == 4
+    said = capsys.readouterr().out
+    assert said.count("GAP") == 1
+    assert f"0-{(world.logs / 'b.log').stat().st_size} {world.logs}/b.log" in said
+
+
+def segments_of(plain: bytes) -> list[bytes]:
+    return [b'{"_fwd":' + part for part in plain.split(b'{"_fwd":')[1:]]
+
+
+def test_a_state_that_is_not_there_is_not_called_whole(world: World, bucket: Bucket) -> None:
+    bucket.put(shipped(world))
+    assert bucket.audit("--state", "/nowhere") == 1
+
+
+def test_cut_emptied_and_garbled_json_objects_are_named(
+    world: World, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.log("b.log", range(200))
+    assert world.once(FORMAT="json", COMPRESSION="none").code == 0
+    whole = b"".join(world.firehose.accepted)
+    half = whole.index(b"\n", len(whole) // 2)
+    garbled = whole[: half + 20] + b"#" * 40 + whole[half + 60 :]
+    for data, said in (
+        (whole[:-30], "ends in the middle of a line"),
+        (b"", "it is empty"),
+        (garbled, "a line is damaged"),
+    ):
+        bucket.put([data, whole])
+        assert bucket.audit() == 4
+        assert said in capsys.readouterr().out
+
+
+def test_an_object_that_is_gone_is_a_gap_in_redacted_json_too(
+    world: World, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "".join(f'{{"n":{n},"password":"hunter{n}secret"}}\n' for n in range(20_000))
+    (world.logs).mkdir(exist_ok=True)
+    (world.logs / "a.log").write_text(text)
+    assert world.once(FORMAT="json", COMPRESSION="none", REDACT="true").code == 0
+    first, gone, *others = world.firehose.accepted
+    bucket.put([first, gone, *others])
+    assert bucket.audit() == 0
+    assert ", 0 of them more than once" in capsys.readouterr().out
+    bucket.client.delete_object(Bucket=bucket.name, Key="logs/2026/0001")
+    assert bucket.audit() == 4
+    assert "GAP" in capsys.readouterr().out

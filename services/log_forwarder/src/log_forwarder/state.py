@@ -40,6 +40,7 @@ CREATE INDEX IF NOT EXISTS files_by_inode ON files (inode);
 CREATE TABLE IF NOT EXISTS plans (id TEXT PRIMARY KEY, number INTEGER NOT NULL, plan TEXT NOT NULL);
 """
 _SECOND_COLUMNS = "ALTER TABLE files ADD COLUMN changed_ns INTEGER NOT NULL DEFAULT 0"
+DATABASE_NAME = "checkpoints.sqlite3"
 _CACHE_KIB = 512
 # A checkpoint waits for the disk, and files that live for a fifth of a second were missed meanwhile: 32 MB.
 _CHECKPOINT_PAGES = 8_000
@@ -61,7 +62,7 @@ class State:
         self.directory = directory
         self._lock_file = _lock(directory)
         self._mutex = threading.Lock()
-        self._path = directory / "checkpoints.sqlite3"
+        self._path = directory / DATABASE_NAME
         try:
             self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as err:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from log_forwarder.audit.objects import DamagedObjectError, lines
 from log_forwarder.audit.ranges import Tally, ranges
+from log_forwarder.state import DATABASE_NAME
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -37,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do not expect sources to begin at their first byte: the prefix is a part of the time",
     )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="also expect whatever this forwarder's state directory says was accepted of each file",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,6 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
             f"audit: cannot read {arguments.url}: {err}. It needs s3:ListBucket, s3:GetObject, kms:Decrypt"
         )
         return _UNREACHABLE
+    if arguments.state is not None:
+        try:
+            for source, path, end in accepted(arguments.state):
+                tally.expect(source, path, end)
+        except sqlite3.Error as err:
+            _print(f"audit: cannot read the state in {arguments.state}: {err}")
+            return _UNREACHABLE
     return _report(tally, objects=count, from_any_offset=arguments.from_any_offset)
 
 
@@ -60,13 +79,27 @@ def _read_all(client: S3Client, bucket: str, prefix: str, tally: Tally) -> int:
     count = 0
     for key in _keys(client, bucket, prefix):
         count += 1
-        body = client.get_object(Bucket=bucket, Key=key)["Body"]
+        answer = client.get_object(Bucket=bucket, Key=key)
+        if not answer["ContentLength"]:
+            tally.problems.append(f"{key}: it is empty")
         try:
-            for found in ranges(lines(body.iter_chunks(_READ_BYTES))):
+            for found in ranges(lines(answer["Body"].iter_chunks(_READ_BYTES))):
                 tally.add(found, where=key)
         except DamagedObjectError as err:
             tally.problems.append(f"{key}: {err}")
     return count
+
+
+def accepted(state_directory: Path) -> Iterator[tuple[str, str, int]]:
+    """Yield source, path and accepted end of each file that a forwarder's state knows; it may be running.
+
+    Raises:
+        sqlite3.Error: there is no state, or it cannot be read.
+    """
+    database = f"file:{quote(str((state_directory / DATABASE_NAME).absolute()))}?mode=ro"
+    with contextlib.closing(sqlite3.connect(database, uri=True)) as db:
+        for source, path, end in db.execute("SELECT source, path, offset FROM files WHERE offset > 0"):
+            yield source, os.fsdecode(path), end
 
 
 def _keys(client: S3Client, bucket: str, prefix: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ import zstandard
 from isal import isal_zlib
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_OURS = b'{"_fwd":'
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _GZIP = 16 + zlib.MAX_WBITS
 _ISAL_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub says instance
@@ -37,6 +38,8 @@ def lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
         raise DamagedObjectError(str(err)) from err
     if rest:
         yield rest
+        if rest.startswith(_OURS):
+            raise DamagedObjectError("it ends in the middle of a line")
 
 
 def _plain(pieces: Iterator[bytes]) -> Iterator[bytes]:

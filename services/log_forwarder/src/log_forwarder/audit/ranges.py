@@ -35,11 +35,14 @@ class Range(NamedTuple):
 def ranges(lines: Iterable[bytes]) -> Iterator[Range]:
     """Yield the ranges that an object's lines say they are, checked where a checksum is there.
 
-    Lines that say nothing (format ``raw``, or somebody else's) are passed over.
+    Lines that say nothing (format ``raw``, or somebody else's) are passed over; one that begins as ours and
+    is no JSON is damaged.
     """
     numbered = iter(lines)
     for line in numbered:
         about = _about(line)
+        if about is None and line.startswith(_PREFIX):
+            yield Range("", "", 0, 0, f"a line is damaged: {line[:60].decode(errors='replace')}", None)
         match = _ID.match(str(about.get("id", ""))) if about else None
         if about is None or match is None:
             continue
@@ -98,10 +101,12 @@ class Source:
     Attributes:
         path: where it was.
         pieces: ranges as (start, end); adjacent ones are joined as they come.
+        accepted: how far the forwarder's own state says that it was accepted, when that was asked.
     """
 
     path: str
     pieces: list[tuple[int, int]] = field(default_factory=list)
+    accepted: int = 0
 
     def add(self, start: int, end: int) -> None:
         """Take note of a range."""
@@ -147,13 +152,18 @@ class Tally:
     def add(self, found: Range, *, where: str) -> None:
         """Take note of a range; ``where`` names its object for people."""
         if found.problem:
-            self.problems.append(f"{where}: {found.source}.{found.start}-{found.end}: {found.problem}")
+            place = f"{found.source}.{found.start}-{found.end}: " if found.source else ""
+            self.problems.append(f"{where}: {place}{found.problem}")
             return
         key = (found.source, found.start, found.end)
         if found.digest is not None and self._digests.setdefault(key, found.digest) != found.digest:
             self.conflicts.append(f"{found.source}.{found.start}-{found.end} ({found.path})")
         source = self._sources.setdefault(found.source, Source(found.path))
         source.add(found.start, found.end)
+
+    def expect(self, source: str, path: str, end: int) -> None:
+        """Take note that a source was accepted up to ``end``, whatever of it is there."""
+        self._sources.setdefault(source, Source(path)).accepted = end
 
     def verdicts(self) -> Iterator[Verdict]:
         """Yield what is there of each source."""
@@ -170,6 +180,8 @@ def _judge(name: str, source: Source) -> Verdict:
         else:
             repeated_bytes += max(0, min(covered, end) - start)
         covered = max(covered, end)
+    if source.accepted > covered:
+        gaps.append(Gap(covered, source.accepted))
     return Verdict(
         source=name, path=source.path, end=covered, gaps=tuple(gaps), repeated_bytes=repeated_bytes
     )
