@@ -176,9 +176,9 @@ async def test_one_link_that_fails_does_not_leave_the_others_running(
     agent.source.set(agent_files := agent.files() | {"a.py": b"V = 2\n"})
     share = Slow(build.link)
 
-    def share_or_fail(old: str, new: str, file: object) -> object:
+    def share_or_fail(old: str, new: str, file: object, take: object) -> object:
         if old.endswith("/0/x.py"):
-            return share(old, new, file)
+            return share(old, new, file, take)
         assert share.entered.wait(DEADLINE_SECONDS)
         raise OSError(5, "Input/output error")
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from dags_agent.errors import Reason, Refused, Skip
+from dags_agent.errors import Archived, Reason, Refused, Skip
 from dags_agent.listing import Listed
 from sidecar.errors import ConfigError
 
-from .fakes import NOON, PREFIX, Agent, FakeSource, an_agent, listed, tree
+from .fakes import NOON, PREFIX, Agent, FakeSource, an_agent, etag_of, listed, tree
 
 GOOD = {"good.py": b"V = 1\n", "lib/good.py": b"V = 1\n"}
 HOSTILE: dict[str, Skip | None] = {
@@ -134,6 +134,28 @@ async def test_an_object_that_was_archived_meanwhile_keeps_its_bytes_and_a_chang
     await agent.cycle.sync()
     assert published(agent) == GOOD | {"cold.sql": b"select 1"}
     assert agent.metric("skipped_objects", reason="archived_object") == 1
+
+
+async def test_objects_in_an_archive_tier_of_their_own_are_left_out_together_and_tried_again(
+    agent: Agent,
+) -> None:
+    cold = {"cold.sql": b"select 1", "colder.sql": b"select 2"}
+    agent.source.set(GOOD | cold)
+
+    def archived(key: str) -> None:
+        if "cold" in key:
+            raise Archived(frozenset({(key, etag_of(agent.source.objects[key]))}))
+
+    agent.source.on_open = archived
+    await agent.cycle.sync()
+    assert published(agent) == GOOD
+    assert agent.metric("skipped_objects", reason="archived_object") == 2
+    agent.source.on_open = lambda _key: None  # restored
+    await agent.cycle.sync()
+    assert published(agent) == GOOD
+    agent.clock.advance(3600)
+    await agent.cycle.sync()
+    assert published(agent) == GOOD | cold
 
 
 async def test_an_object_that_may_not_be_read_is_named_and_the_live_release_stays(agent: Agent) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dags_agent.errors import SourceChanged
+from dags_agent.errors import Archived, SourceChanged
 from dags_agent.listing import SourceObject
 from dags_agent.s3.client import _date
 from dags_agent.s3.download import receive
@@ -99,6 +99,20 @@ async def test_a_refusal_says_what_to_allow_and_is_not_asked_again(
         with pytest.raises(ConfigError, match=r"AccessDenied: no s3:GetObject.*GetObject"):
             await read(source, item)
     assert bucket.counts()["get"] == 1
+
+
+async def test_an_archive_tier_that_the_storage_class_does_not_tell_is_known_by_its_refusal(
+    bucket: StubBucket, client: S3ClientName
+) -> None:
+    bucket.put("dags/a.py", b"1")
+    bucket.fail(
+        {"do": "status", "status": 403, "code": "InvalidObjectState", "operation": "get", "times": -1}
+    )
+    async with connected(bucket.name, client) as source:
+        item = await only(source)
+        with pytest.raises(Archived) as refused:
+            await read(source, item)
+    assert refused.value.versions == {(item.key, item.etag)}
 
 
 async def test_a_refused_listing_names_the_permission_that_iam_knows(bucket: StubBucket) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dags_agent.errors import SourceChanged
 from dags_agent.events import Events
@@ -21,6 +22,8 @@ from sidecar.app import Runtime
 
 _MARKER_BYTES_MAX = 1 << 16
 _DEPLOY_CHARACTERS_MAX = 200
+# A restore from an archive tier takes minutes to hours; nothing tells when it is done.
+_ARCHIVED_SECONDS = 3600.0
 # An upload that lasts longer than this many settle times is published as it is.
 _SETTLE_LISTINGS_MAX = 20
 
@@ -47,6 +50,7 @@ class Arrivals:
         self._source = source
         self._events = events
         self._rules = rules_of(settings)
+        self._archived: dict[tuple[str, str], float] = {}
 
     async def listing(self) -> Listing:
         """Return what S3 has at this moment.
@@ -58,9 +62,26 @@ class Arrivals:
         began = self._runtime.clock.monotonic()
         listed = await self._source.list()
         seconds = self._runtime.clock.monotonic() - began
-        listing = to_listing(taken_from(listed), self._rules)
+        listing = self._without_archived(to_listing(taken_from(listed), self._rules))
         self._events.listed(listing, duration_seconds=seconds)
         return listing
+
+    def leave_out(self, versions: frozenset[tuple[str, str]]) -> None:
+        """Take these for archived, whatever their storage class says, until it is worth another try."""
+        again_at = self._runtime.clock.monotonic() + _ARCHIVED_SECONDS
+        self._archived |= dict.fromkeys(versions, again_at)
+
+    def _without_archived(self, listing: Listing) -> Listing:
+        now = self._runtime.clock.monotonic()
+        self._archived = {version: at for version, at in self._archived.items() if at > now}
+        if not self._archived:
+            return listing
+        found = [item for item in listing.objects if (item.key, item.etag) in self._archived]
+        return replace(
+            listing,
+            objects=tuple(item for item in listing.objects if (item.key, item.etag) not in self._archived),
+            archived=tuple(sorted((*listing.archived, *found), key=lambda item: item.key)),
+        )
 
     async def whole(
         self, listing: Listing, live: ReleaseNote | None, *, is_quiet: bool = False

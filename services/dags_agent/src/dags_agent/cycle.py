@@ -12,7 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from dags_agent.arrivals import Arrivals
-from dags_agent.errors import Fenced, Refused, SourceChanged, StandsBy
+from dags_agent.errors import Archived, Fenced, Refused, SourceChanged, StandsBy
 from dags_agent.events import Events
 from dags_agent.faults import explained
 from dags_agent.fetch import Fetcher
@@ -173,6 +173,8 @@ class Cycle:
                 await self._pass(is_quiet=is_quiet)
             except SourceChanged as err:
                 self._events.source_changed(err)
+                if isinstance(err, Archived):
+                    self._arrivals.leave_out(err.versions)
             except Refused as err:
                 self._events.refused(err, is_new=str(err) != str(self._last_refusal))
                 self._last_refusal = err

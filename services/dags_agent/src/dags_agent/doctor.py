@@ -64,6 +64,15 @@ def _of_keys(settings: DagsAgentSettings, listing: Listing) -> list[Finding]:
         )
         for item in listing.skipped[:5]
     ]
+    found += [
+        Finding(
+            what=f"object {item.key!r}",
+            verdict="warning",
+            why="it is archived: left out, unless the live release has these bytes",
+            remedy="Copy it onto itself as STANDARD, delete it, or add it to DAGS_AGENT_EXCLUDE",
+        )
+        for item in listing.archived[:5]
+    ]
     if settings.marker is not None and listing.marker is None:
         found.append(
             Finding(

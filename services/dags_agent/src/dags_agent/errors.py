@@ -73,6 +73,23 @@ class SourceChanged(Transient):
     """An object changed between listing and download; a new listing helps, at once."""
 
 
+class Archived(SourceChanged):
+    """Objects cannot be read before a restore, though their storage class does not say so.
+
+    Intelligent-Tiering moves objects into its archive tiers under the class that it had. A new listing,
+    without them, helps at once.
+
+    Attributes:
+        versions: key and ETag of each.
+    """
+
+    def __init__(self, versions: frozenset[tuple[str, str]]) -> None:
+        key = min(versions)[0]
+        more = f" and {len(versions) - 1} more" if len(versions) > 1 else ""
+        super().__init__(f"Key {key!r}{more} cannot be read", why="it is archived (InvalidObjectState)")
+        self.versions = versions
+
+
 class StandsBy(Transient):
     """Another agent is publishing into the same target, and lives. Looking again later helps."""
 

@@ -15,13 +15,14 @@ import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TypeVar
 
 from dags_agent.build import Directories
-from dags_agent.errors import SourceChanged
+from dags_agent.errors import Archived, SourceChanged
 from dags_agent.listing import SourceObject
 from dags_agent.newfile import NewFile, NotBefore, write_new
 from dags_agent.source import Download, Source
@@ -107,6 +108,7 @@ class Fetcher:
 
         Raises:
             SourceChanged: an object is no longer the listed one; some files are written.
+            Archived: these cannot be read now; the others are written.
             SidecarError: an object cannot be had; some files are written.
             OSError: a file cannot be written.
         """
@@ -134,15 +136,18 @@ class Fetcher:
                 mtime_seconds=mtime,
             )
 
+        archived = set[tuple[str, str]]()
+
         async def work(group: asyncio.TaskGroup) -> None:
             for item in queue:
-                if item.size_bytes > _SMALL_BYTES:
-                    await ready(item)
-                    done[item.path] = await self._stream(item, root / item.path, not_before)
-                    continue
-                received = await self._receive(item)
-                await room.acquire()
-                group.create_task(write(item, received))
+                with _collected(archived):
+                    if item.size_bytes > _SMALL_BYTES:
+                        await ready(item)
+                        done[item.path] = await self._stream(item, root / item.path, not_before)
+                        continue
+                    received = await self._receive(item)
+                    await room.acquire()
+                    group.create_task(write(item, received))
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -152,6 +157,7 @@ class Fetcher:
                     group.create_task(work(group))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
+        _refuse_archived(archived)
         return done
 
     async def _receive(self, item: SourceObject) -> _Received:
@@ -223,6 +229,20 @@ class _Stream:
         self.sha256.update(chunk)
         self.size_bytes += len(chunk)
         self.file.write(chunk)
+
+
+@contextmanager
+def _collected(archived: set[tuple[str, str]]) -> Iterator[None]:
+    """Go on after an archived object: all of them are found before anything is listed again."""
+    try:
+        yield
+    except Archived as err:
+        archived.update(err.versions)
+
+
+def _refuse_archived(archived: set[tuple[str, str]]) -> None:
+    if archived:
+        raise Archived(frozenset(archived))
 
 
 async def _read(download: Download, size_bytes: int) -> bytes:

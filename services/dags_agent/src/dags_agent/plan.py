@@ -59,7 +59,7 @@ def resolve(listing: Listing, target: Target) -> Listing:
         if _is_same(known.get(item.path), item) and item.path not in target.damaged:
             kept.append(item)
         else:
-            why = "its storage class needs a restore before it can be read"
+            why = "it is archived: copy it onto itself as STANDARD (a restore alone is not listed)"
             skipped.append(Skipped(key=item.key, skip=Skip.ARCHIVED_OBJECT, why=why))
     return Listing(
         objects=tuple(sorted((*listing.objects, *kept), key=lambda item: item.path)),

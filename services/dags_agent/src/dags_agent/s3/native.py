@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from botocore.exceptions import ClientError
 
-from dags_agent.errors import SourceChanged
+from dags_agent.errors import Archived, SourceChanged
 from dags_agent.listing import Listed, SourceObject
 from dags_agent.s3.client import Client, Question, explained
 from dags_agent.s3.download import ObjectDownload, receive
@@ -25,6 +25,7 @@ _PAGE_ATTEMPTS = 3
 # The slowest line that is waited for; what trickles slower is given up and asked for again.
 _BYTES_PER_SECOND_MIN = 64 << 10
 _BODY_SECONDS = 30.0
+ARCHIVED = "InvalidObjectState"
 REPLACED = ("PreconditionFailed", "412", "NoSuchKey", "404", "NoSuchVersion")
 
 
@@ -98,6 +99,8 @@ class NativeSource:
         try:
             answer = await self._client.get(question, expected=expected)
         except ClientError as err:
+            if err.response["Error"]["Code"] == ARCHIVED:
+                raise Archived(frozenset({(item.key, item.etag)})) from err
             if err.response["Error"]["Code"] in REPLACED:
                 raise SourceChanged(
                     f"Key {item.key!r} changed while it was being read", remedy="It is listed again"

@@ -14,10 +14,10 @@ from botocore.exceptions import (
     IncompleteReadError,
 )
 
-from dags_agent.errors import SourceChanged
+from dags_agent.errors import Archived, SourceChanged
 from dags_agent.listing import Listed, SourceObject
 from dags_agent.s3.download import ObjectDownload, receive
-from dags_agent.s3.native import REPLACED
+from dags_agent.s3.native import ARCHIVED, REPLACED
 from dags_agent.s3.page import decoded
 from dags_agent.settings import SourceUrl
 from sidecar.aws import translate
@@ -75,6 +75,8 @@ class SdkSource:
         try:
             answer = await self._client.get_object(**request)
         except ClientError as err:
+            if err.response.get("Error", {}).get("Code") == ARCHIVED:
+                raise Archived(frozenset({(item.key, item.etag)})) from err
             if err.response.get("Error", {}).get("Code") in REPLACED:
                 raise SourceChanged(
                     f"Key {item.key!r} changed while it was being read", remedy="It is listed again"
