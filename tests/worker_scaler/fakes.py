@@ -86,6 +86,8 @@ class World:
     Attributes:
         receiving: messages that workers hold and have not reported yet: the database still says ``queued``.
         strange_hosts: hosts with tasks that are no worker's.
+        elsewhere: those of the busy workers whose tasks Airflow lists under another queue.
+        ecs_is_late: whether ECS acts on a new count only with :meth:`settle`, not at once.
         has_agents: whether its workers speak for themselves. They do not protect themselves here: that is one
             net more than the scaler may count on.
         cordoned: workers told not to take messages.
@@ -103,6 +105,8 @@ class World:
         self.receiving: dict[str, int] = {}
         self.killed_busy: list[str] = []
         self.strange_hosts: dict[str, int] = {}
+        self.elsewhere: set[str] = set()
+        self.ecs_is_late = False
         self.is_reading_down = False
         self.has_agents = False
         self.cordoned: set[str] = set()
@@ -118,6 +122,7 @@ class World:
         twin.workers, twin.busy = dict(self.workers), dict(self.busy)
         twin.killed_busy = list(self.killed_busy)
         twin.receiving = dict(self.receiving)
+        twin.elsewhere = set(self.elsewhere)
         twin.cordoned, twin.polling, twin.silent = set(self.cordoned), set(self.polling), set(self.silent)
         twin._pick = lambda exposed: max(exposed, key=twin._harm)
         return twin
@@ -188,11 +193,19 @@ class World:
             self.polling.discard(which)
 
     def read(self) -> Reading | None:
-        if self.is_reading_down:
-            return None
+        return None if self.is_reading_down else self.read_now()
+
+    def read_now(self) -> Reading:
+        """What the database says at this moment, whether it can be asked or not."""
         hosts = {self.workers[one].addresses[0]: tasks for one, tasks in self.busy.items()}
-        hosts |= self.strange_hosts
-        return reading(self.queued + sum(self.receiving.values()), hosts, at=self.now)
+        others = {self.workers[one].addresses[0] for one in self.elsewhere if one in self.busy}
+        own = {host: tasks for host, tasks in hosts.items() if host not in others} | self.strange_hosts
+        read = reading(self.queued + sum(self.receiving.values()), own, at=self.now)
+        foreign = {host: hosts[host] for host in others}
+        if not foreign:
+            return read
+        depth = QueueDepth(running=sum(foreign.values()), busy_hosts=foreign)
+        return replace(read, queues={**read.queues, "another": depth})
 
     def pass_time(self, seconds: float = 10.0) -> None:
         self.now += timedelta(seconds=seconds)
@@ -201,7 +214,8 @@ class World:
         """Carry out one step as ECS does."""
         if isinstance(step, SetDesired):
             self.desired = step.count
-            self.settle()
+            if not self.ecs_is_late:
+                self.settle()
         elif isinstance(step, Protect):
             for which in step.arns:
                 self.protect(which, step.minutes)

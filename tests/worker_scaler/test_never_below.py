@@ -61,6 +61,8 @@ def test_an_unmatched_host_may_be_any_worker_that_is_not_protected() -> None:
     got = decide(fleet(), seen, reading(0, {"vm": 1}), Memory(), now=NOON)
 
     assert (got.numbers.desired_after, got.why) == (2, Why.REPAIR)
+    assert got.occupancy is not None
+    assert got.occupancy.busy_or_unknown == 1
 
 
 @pytest.mark.parametrize("kind", ["no reading", "stale", "incomplete"])
@@ -82,8 +84,9 @@ def test_without_a_good_reading_a_count_that_somebody_lowered_is_repaired_for_th
     assert got.why is Why.REPAIR
 
 
-def test_a_paused_scaler_repairs_no_count() -> None:
-    seen = sighting(1, worker(1), worker(2))
+def test_a_paused_scaler_repairs_no_count_and_asks_for_no_renewal_that_ecs_would_refuse() -> None:
+    due = NOON + timedelta(minutes=9)
+    seen = sighting(1, worker(1, protected_until=due), worker(2, protected_until=due))
 
     got = decide(fleet(), seen, reading(9), Memory(), now=NOON, is_paused=True)
 
@@ -114,4 +117,4 @@ def test_workers_that_ecs_does_not_describe_forbid_lowering() -> None:
 
     got = decide(fleet(max_workers=1), seen, reading(0), Memory(), now=NOON)
 
-    assert (got.numbers.desired_after, got.steps) == (3, ())
+    assert got.numbers.desired_after == 3
