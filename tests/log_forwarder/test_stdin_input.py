@@ -95,3 +95,24 @@ def test_a_megabyte_without_a_newline_and_binary_pass(reading: Reading) -> None:
     wait_until(come, "all of it")
     writer.join(20)
     assert [chunk.part for chunk in reading.chunks] == [1, 2]
+
+
+def test_told_to_finish_it_does_not_wait_for_a_producer_that_never_pauses(reading: Reading) -> None:
+    os.write(reading.theirs, b"first\n")
+    is_over = threading.Event()
+
+    def go_on() -> None:
+        while not is_over.wait(0.01):
+            os.write(reading.theirs, b"more\n")
+
+    producer = threading.Thread(target=go_on)
+    producer.start()
+    try:
+        (feeder,) = reading.pushing.feeders
+        feeder.begin_to_finish()
+        wait_until(lambda: feeder.is_finished, "it ends while lines still come", deadline_seconds=10)
+    finally:
+        is_over.set()
+        producer.join()
+    reading.chunks += reading.pushing.chunks()
+    assert lines(reading.chunks)[:1] == [b"first"]

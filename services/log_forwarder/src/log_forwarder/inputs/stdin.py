@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
+import sys
+import termios
 import threading
 from collections.abc import Callable
 
@@ -72,12 +75,19 @@ class StdinFeeder:
     def _read_to_the_end(self) -> bool:
         """Read; return whether the input ended, and not we."""
         rest = b""
+        left_bytes: int | None = None  # once told to finish: what is there then, not what is still to come
         while not self._over.is_set():
+            may_leave = self._finishing.is_set() and self._may_leave()
+            if may_leave and left_bytes is None:
+                left_bytes = self._waiting_bytes()
+            if may_leave and left_bytes is not None and left_bytes <= 0:
+                break
             if not self._is_readable():
-                if self._finishing.is_set() and self._may_leave():
+                if may_leave:
                     break
                 continue
             data = os.read(self._descriptor, _READ_BYTES)
+            left_bytes = None if left_bytes is None else left_bytes - len(data)
             if not data:
                 self._write(rest)
                 return True
@@ -88,6 +98,13 @@ class StdinFeeder:
                 rest = rest[end:]
         self._write(rest)
         return False
+
+    def _waiting_bytes(self) -> int | None:
+        try:
+            answer = fcntl.ioctl(self._descriptor, termios.FIONREAD, bytes(4))
+        except OSError:  # not a pipe, a socket, a terminal or a file
+            return None
+        return int.from_bytes(answer, sys.byteorder)
 
     def _is_readable(self) -> bool:
         try:
