@@ -38,6 +38,11 @@ def test_a_misspelled_variable_is_named_with_the_nearest_name(world: World) -> N
         ("TAIL", "/logs/*.log", "LOG_FORWARDER_TAIL: is not JSON"),
         ("TAIL", '["logs/*.log"]', "'logs/*.log' is not absolute"),
         ("TAIL", '["/logs/../etc/*"]', "holds '..'"),
+        ("TAIL", '["/tmp/[z-a].log"]', "is no glob: bad character range"),
+        ("TAIL", '["/tmp/[[:alpha:]].log"]', "holds a character class"),
+        ("FORWARD_SHARED_KEY", "secret", "does nothing without LOG_FORWARDER_FORWARD"),
+        ("OVERFLOW_KMS_KEY_ID", "alias/logs", "does nothing without"),
+        ("STATE_DIR", "state", "'state' is not absolute"),
         ("FORWARD", '["udp://0.0.0.0:24224"]', "LOG_FORWARDER_FORWARD: 'udp://0.0.0.0:24224' is no address"),
         ("DOCKER_URL", "docker.sock", "LOG_FORWARDER_DOCKER_URL: String should match pattern"),
         ("LEVEL", "loud", "LOG_FORWARDER_LEVEL: Input should be"),
@@ -97,3 +102,12 @@ def test_check_says_what_it_found(world: World) -> None:
     assert "files: the globs name 1 now" in fine.out
     assert broken.code == 2
     assert "PROBLEM  stream nobody" in broken.out
+
+
+def test_check_beside_a_running_forwarder_says_that_it_is_in_use(world: World) -> None:
+    world.log("a.log", range(1))
+    world.start()
+    world.has_all(range(1))
+    done = world.run("log_forwarder", "check", settings=world.settings())
+    assert done.code == 0, done
+    assert "in use: another log-forwarder holds it" in done.out

@@ -10,7 +10,7 @@ from log_forwarder.ecs import read_metadata
 from log_forwarder.events import Events
 from log_forwarder.firehose import Firehose
 from log_forwarder.settings import ForwarderSettings
-from log_forwarder.state import State
+from log_forwarder.state import State, StateInUseError
 from sidecar.app import Finding, Runtime
 from sidecar.errors import EXIT_OK, SidecarError, Transient
 from sidecar.loop import Pace
@@ -107,6 +107,9 @@ class LogForwarder:
             raise Transient(
                 "Lines are held back in their files", why=str(work.sender.trouble), remedy=_advice(work)
             )
+        if work.state.trouble is not None:
+            self._was_in_trouble = True
+            raise work.state.trouble
         if self._was_in_trouble:
             self._was_in_trouble = False
             self._events.recovered()
@@ -168,6 +171,8 @@ class LogForwarder:
         what = f"state directory {self._settings.state_dir}"
         try:
             State(self._settings.state_dir).close()
+        except StateInUseError as err:
+            return Finding(what=what, verdict="warning", why=f"in use: {err.why}", remedy=err.remedy)
         except SidecarError as err:
             return Finding(what=what, verdict="problem", why=err.why, remedy=err.remedy)
         return Finding(what=what, verdict="ok", why="we can write to it, and nobody else does")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal, Self
 
@@ -9,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from log_forwarder.forward.addresses import parse
+from log_forwarder.inputs.globs import Pattern
 from sidecar.settings import JsonList, SidecarSettings
 
 
@@ -178,6 +180,13 @@ class ForwarderSettings(SidecarSettings):
                 raise ValueError(f"{directory!r} is no absolute path of a directory")
         return value
 
+    @field_validator("state_dir")
+    @classmethod
+    def _state_has_one_place(cls, value: Path) -> Path:
+        if not value.is_absolute():
+            raise ValueError(f"{str(value)!r} is not absolute: where it is would depend on who starts us")
+        return value
+
     @field_validator("forward")
     @classmethod
     def _addresses_are_addresses(cls, value: list[str]) -> list[str]:
@@ -193,6 +202,12 @@ class ForwarderSettings(SidecarSettings):
                 raise ValueError(f"{pattern!r} is not absolute. Begin every glob with /")
             if ".." in pattern.split("/"):
                 raise ValueError(f"{pattern!r} holds '..'. Name the directory itself")
+            if "[:" in pattern:
+                raise ValueError(f"{pattern!r} holds a character class. Write the range, e.g. [a-z]")
+            try:
+                Pattern(pattern)
+            except re.error as err:
+                raise ValueError(f"{pattern!r} is no glob: {err}") from err
         return value
 
     @model_validator(mode="after")
@@ -206,4 +221,8 @@ class ForwarderSettings(SidecarSettings):
             raise ValueError(
                 "LOG_FORWARDER_FORWARD_SHARED_KEY: is given twice. Unset it, or ..._SHARED_KEY_SECRET_ID"
             )
+        if (self.forward_shared_key or self.forward_shared_key_secret_id) and not self.forward:
+            raise ValueError("LOG_FORWARDER_FORWARD_SHARED_KEY: does nothing without LOG_FORWARDER_FORWARD")
+        if self.overflow_kms_key_id and not self.overflow_url:
+            raise ValueError("LOG_FORWARDER_OVERFLOW_KMS_KEY_ID: does nothing without ..._OVERFLOW_URL")
         return self

@@ -48,11 +48,16 @@ _CHECKPOINT_PAGES = 8_000
 Row = tuple[Any, ...]
 
 
+class StateInUseError(ConfigError):
+    """Another forwarder runs on this state directory."""
+
+
 class State:
     """An open state directory. Every method may be called from any thread.
 
     Attributes:
         instance: a random name that this directory got when it was made.
+        trouble: why the last change could not be written down; None since one could.
 
     Raises:
         ConfigError: the directory cannot be used, or another forwarder uses it.
@@ -60,6 +65,7 @@ class State:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.trouble: Transient | None = None
         self._lock_file = _lock(directory)
         self._mutex = threading.Lock()
         self._path = directory / DATABASE_NAME
@@ -93,14 +99,16 @@ class State:
                 self._db.execute("BEGIN")
                 yield self._db
                 self._db.execute("COMMIT")
+                self.trouble = None
             except sqlite3.Error as err:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-                raise Transient(
+                self.trouble = Transient(
                     f"Cannot write to {self._path}",
                     why=str(err),
                     remedy="Free or repair the volume; sending waits for it, so that nothing is sent twice",
-                ) from err
+                )
+                raise self.trouble from err
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
@@ -151,7 +159,7 @@ def _lock(directory: Path) -> BinaryIO:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as err:
         file.close()
-        raise ConfigError(
+        raise StateInUseError(
             doing,
             why="another log-forwarder holds it",
             remedy="Give each forwarder a directory of its own; two on one would send lines twice",

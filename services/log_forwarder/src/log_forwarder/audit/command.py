@@ -91,10 +91,10 @@ def _read_all(client: S3Client, bucket: str, prefix: str, tally: Tally) -> int:
 
 
 def accepted(state_directory: Path) -> Iterator[tuple[str, str, int]]:
-    """Yield source, path and accepted end of each file that a forwarder's state knows; it may be running.
+    """Yield source, path and accepted end of each file that the state of an ended forwarder knows.
 
     Raises:
-        sqlite3.Error: there is no state, or it cannot be read.
+        sqlite3.Error: there is no state, it cannot be read, or a running forwarder has it locked.
     """
     database = f"file:{quote(str((state_directory / DATABASE_NAME).absolute()))}?mode=ro"
     with contextlib.closing(sqlite3.connect(database, uri=True)) as db:

@@ -61,6 +61,6 @@ def _name(name: str) -> str:
 
 def _literal(token: str) -> str:
     if len(token) > 1:  # [abc], [!abc]
-        inside = token[1:-1].replace("\\", r"\\")
+        inside = token[1:-1].replace("\\", r"\\").replace("[", r"\[")
         return f"[^/{inside[1:]}]" if inside.startswith("!") else f"[{inside}]"
     return re.escape(token)
