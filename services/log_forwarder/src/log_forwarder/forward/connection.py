@@ -87,6 +87,7 @@ class Connection:
         self._terms = terms
         self._framer = Framer()
         self._held_bytes = 0
+        self._early = b""  # what a client sent right behind its PING
 
     def serve(self) -> None:
         """Drain the socket. Ends for every reason a client can give, and harms no other."""
@@ -106,6 +107,9 @@ class Connection:
 
     def _drain(self) -> None:
         heard_at = self._terms.monotonic()
+        if self._early:
+            self._take(self._early)
+            self._account()
         while not self._terms.is_over():
             data = self._receive()
             now = self._terms.monotonic()
@@ -168,9 +172,10 @@ class Connection:
             )
             self._client.sendall(packb(answer.pong))
             self._client.settimeout(_LOOK_UP_SECONDS)
+            self._early = unpacker.read_bytes(handshake.MAX_PING_BYTES)
             if not answer.is_accepted:
                 raise FrameError(
-                    f"no handshake: {answer.pong[2]}. Give it the key of LOG_FORWARDER_SHARED_KEY"
+                    f"no handshake: {answer.pong[2]}. Give it the key of LOG_FORWARDER_FORWARD_SHARED_KEY"
                 )
             return True
         raise FrameError(f"no PING within {_HANDSHAKE_SECONDS:g} s")

@@ -29,6 +29,7 @@ _ABOUT = {
 _NAMES = _ABOUT.keys()
 _DOCKER_KEYS = 4  # log, container_id, container_name, source
 _PARTIAL = (b"partial_message", b"partial_id", b"partial_ordinal", b"partial_last")
+_JOINABLE = {b"log", *_NAMES, *_PARTIAL}  # a record that says more is sent whole, with what it says of parts
 _MOST_REMEMBERED = 4096
 _DEEPEST = 32
 
@@ -64,7 +65,8 @@ class Messages:
             text = record.get(b"log")
             if type(text) is bytes and b"\n" not in text:
                 return stream, text, None
-        part = _take_part(record) if b"partial_message" in record else None
+        is_part = b"partial_message" in record and record.keys() <= _JOINABLE
+        part = _take_part(record) if is_part else None
         text = record.pop(b"log", None)
         if type(text) is bytes and record.keys() <= _NAMES:
             text = text.removesuffix(b"\n")
