@@ -80,13 +80,13 @@ class Client:
                 return None
             self._unpacker.feed(data)
 
-    def shake_hands(self, shared_key: str, *, hostname: str = "client") -> list[Any]:
-        """Answer the server's HELO; return its PONG."""
+    def shake_hands(self, shared_key: str, *, hostname: str = "client", follows: bytes = b"") -> list[Any]:
+        """Answer the server's HELO, with something right behind the answer; return its PONG."""
         _, options = self.receive()
         nonce = options["nonce"].encode() if isinstance(options["nonce"], str) else options["nonce"]
         salt = b"0123456789abcdef"
         digest = hashlib.sha512(salt + hostname.encode() + nonce + shared_key.encode()).hexdigest()
-        self.send(msgpack.packb(["PING", hostname, salt, digest, "", ""]))
+        self.send(msgpack.packb(["PING", hostname, salt, digest, "", ""]) + follows)
         pong: list[Any] = self.receive()
         if pong[1]:
             ours = hashlib.sha512(salt + pong[3].encode() + nonce + shared_key.encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import stat
 import threading
@@ -218,6 +219,46 @@ def test_with_a_shared_key_only_who_knows_it_is_heard(make: Make) -> None:
     wait_until(lambda: len(listening.told.refused) == 2, "both are told")
     assert all("s3cret" not in why for why in listening.told.refused)
     listening.has("from a friend")
+
+
+def test_a_message_right_behind_a_ping_is_heard(make: Make) -> None:
+    listening = make(shared_key="s3cret")
+    with listening.client() as client:
+        assert client.shake_hands("s3cret", follows=docker_message("in the same write"))[1] is True
+        listening.has("in the same write")
+
+
+def test_a_tcp_peer_that_went_away_silently_is_noticed_by_the_kernel(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[socket.socket] = []
+    serve = ForwardServer._serve
+
+    def keep(server: ForwardServer, client: socket.socket, name: str) -> None:
+        served.append(client)
+        serve(server, client, name)
+
+    monkeypatch.setattr(ForwardServer, "_serve", keep)
+    listening = make()
+    with Client(("127.0.0.1", listening.server.ports[0])):
+        wait_until(lambda: bool(served), "it is served")
+        assert served[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert served[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
+
+
+def test_a_part_that_says_more_than_a_part_keeps_what_it_says(make: Make) -> None:
+    listening = make()
+    part = {
+        "log": "half a li",
+        "partial_message": "true",
+        "partial_id": "a",
+        "partial_last": "false",
+        "level": "info",
+    }
+    with listening.client() as client:
+        client.send(msgpack.packb(["t", 1, part]))
+        wait_until(lambda: len(listening.lines()) == 1, "it came through")
+    assert json.loads(listening.lines()[0]) == part
 
 
 def test_a_handshake_of_garbage_ends_the_connection(make: Make) -> None:

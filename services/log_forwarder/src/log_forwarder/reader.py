@@ -81,6 +81,7 @@ class Reader:
         self._flush_seconds = flush_seconds
         self._on_chunk = on_chunk
         self._sealed: list[Record] = []
+        self._forgets_up_to = 0
         self._next_report = monotonic()
 
     @property
@@ -95,9 +96,8 @@ class Reader:
             source.look()
         for plan in plans:
             self._seal_into(self._packer.again(self._found_again(plan)))
-        while self._sealed and not self._hand_on():
-            pass
-        self._plans.forget_up_to(last_number)
+        self._forgets_up_to = last_number
+        self._hand_on()
 
     def turn(self) -> float:
         """Do what is due; return how many seconds may pass until the next turn, unless there is news."""
@@ -198,6 +198,17 @@ class Reader:
                 self._listener.state_unwritable(err)
                 return False
             del self._sealed[0]
+        return self._forget_old_plans()
+
+    def _forget_old_plans(self) -> bool:
+        """Forget what an earlier process planned, once all of it was planned again."""
+        if self._forgets_up_to:
+            try:
+                self._plans.forget_up_to(self._forgets_up_to)
+            except Transient as err:
+                self._listener.state_unwritable(err)
+                return False
+            self._forgets_up_to = 0
         return True
 
     def _report(self) -> None:
