@@ -60,6 +60,20 @@ class AnyDay(RuleBasedStateMachine):
         self.world.killed_busy.clear()  # that accident is theirs
         self.is_blocked_by_others = self.world.protected > count
 
+    @rule(ticks=st.integers(2, 4))
+    def a_quiet_hour_ends_while_readings_lag_or_ecs_has_not_acted(self, ticks: int) -> None:
+        """Surplus workers are being let go; then each that was exposed runs a task."""
+        self.world.queued, self.world.receiving = 0, {}
+        self.world.busy.clear()
+        for _ in range(ticks):
+            self._tick()
+        for one, seen in self.world.workers.items():
+            if not seen.is_protected(self.world.now) and self.world.takes_messages(one):
+                self.world.busy[one] = 1
+                self.is_all_seen = False
+        for _ in range(self.late_by_ticks):
+            self._tick()
+
     @rule(is_late=st.booleans())
     def ecs_becomes_late_or_prompt(self, is_late: bool) -> None:
         if not is_late:
