@@ -76,4 +76,6 @@ def test_sigterm_lets_the_revision_under_way_finish(
 
     assert running.process.wait(60) == 75, running.text()
     assert revision(old_database) not in (before, blocked_at)
-    assert state(run_sidecar, settings)[0] == "BEHIND"
+    again = run_sidecar("standalone_init", "apply", settings=settings, deadline_seconds=PATIENCE_SECONDS)
+    assert again.code == 0, again.out
+    assert state(run_sidecar, settings) == ("CURRENT", 0)
