@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from dags_agent import fetch
 from dags_agent.errors import TargetFailed, TargetFault
 from dags_agent.layout import Layout
+from dags_agent.newfile import NewFile
+from sidecar.errors import Transient
 
 from .fakes import Agent, FakeSource, an_agent, tree
 
@@ -162,3 +165,28 @@ async def test_a_stale_handle_of_current_is_no_wrong_configuration(
     with pytest.raises(TargetFailed) as failed:
         await agent.cycle.sync()
     assert failed.value.fault is TargetFault.STALE
+
+
+async def test_a_body_that_never_ends_does_not_fill_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    write = NewFile.write
+
+    def counted(self: NewFile, data: bytes) -> None:
+        written.append(len(data))
+        write(self, data)
+
+    monkeypatch.setattr(NewFile, "write", counted)
+    size_bytes = fetch._SMALL_BYTES + 1
+    source = FakeSource()
+    source.set({"big.bin": bytes(size_bytes)})
+    source.in_transit = lambda _key, content: content * 20
+    with an_agent(tmp_path / "efs", source) as agent, pytest.raises(Transient, match="are listed"):
+        await agent.cycle.sync()
+    assert sum(written) <= len(source.opened) * (size_bytes + fetch._CHUNK_BYTES)
+
+
+def test_releases_cannot_be_kept_for_longer_than_a_calendar_knows(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="keep_hours"), an_agent(tmp_path, FakeSource(), keep_hours=1e11):
+        pass
