@@ -43,16 +43,21 @@ class Unwritable:
     def looked(self, *, lag_bytes: int, lag_seconds: dict[str, float], held_bytes: int) -> None: ...
 
 
+def _is_in_trouble(state: State) -> bool:
+    return state.trouble is not None
+
+
 def test_trouble_stays_until_a_write_succeeds(tmp_path: Path) -> None:
     state = State(tmp_path)
-    assert state.trouble is None
+    seen = [_is_in_trouble(state)]
     with pytest.raises(Transient), state.writing() as db:
         db.execute("INSERT INTO no_such_table VALUES (1)")
-    assert state.trouble is not None
+    seen.append(_is_in_trouble(state))
     with state.writing() as db:
         db.execute("DELETE FROM plans")
-    assert state.trouble is None
+    seen.append(_is_in_trouble(state))
     state.close()
+    assert seen == [False, True, False]
 
 
 def test_records_that_are_made_again_wait_for_the_state_without_spinning_and_their_plans_stay(
