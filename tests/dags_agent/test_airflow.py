@@ -37,29 +37,6 @@ pytestmark = [
     ),
 ]
 
-# What airflow_ecs.bundles does: look where `current` points once per refresh, and read that release.
-BUNDLE = """
-from pathlib import Path
-from airflow.dag_processing.bundles.base import BaseDagBundle
-
-class ReleaseBundle(BaseDagBundle):
-    supports_versioning = False
-
-    def __init__(self, *, target, **options):
-        super().__init__(**options)
-        self._current = Path(target) / "current"
-        self._tree = self._current.resolve()
-
-    @property
-    def path(self):
-        return self._tree
-
-    def refresh(self):
-        self._tree = self._current.resolve()
-
-    def get_current_version(self):
-        return None
-"""
 DAG = """
 import os
 from airflow.sdk import DAG
@@ -87,11 +64,10 @@ class Airflow:
 
     def __init__(self, home: Path, target: Path) -> None:
         (home / "config").mkdir(parents=True)
-        (home / "config/release_bundle.py").write_text(BUNDLE)
         bundles = [
             {
                 "name": "dags",
-                "classpath": "release_bundle.ReleaseBundle",
+                "classpath": "airflow_ecs.bundles.EfsReleaseBundle",
                 "kwargs": {"target": str(target), "refresh_interval": 1},
             }
         ]
