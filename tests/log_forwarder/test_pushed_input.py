@@ -15,6 +15,7 @@ from hypothesis import given, settings, strategies as st
 from log_forwarder.inputs.base import Chunk, Range
 from log_forwarder.spool.keys import StreamKey
 from log_forwarder.spool.payloads import forward_payload, lines_payload
+from log_forwarder.spool.records import encode
 from log_forwarder.transforms.rules import Rules
 
 from .forward_client import docker_message, docker_parts, packed_entries
@@ -244,8 +245,8 @@ def test_damage_is_told_and_what_is_left_is_handed_out(tmp_path: Path) -> None:
         file.seek(30)
         file.write(b"?")
     with Pushing(tmp_path, budget_bytes=2 * MIB) as pushing:
-        assert lines(pushing.chunks())[-1] == b"7" * 100_000
-        assert pushing.told.damaged == [first.stat().st_size]
+        assert lines(pushing.chunks()) == [b"%d" % number * 100_000 for number in range(1, 8)]
+        assert pushing.told.damaged == [len(encode(lines_payload(STDIN, b"0" * 100_000)))]
 
 
 @pytest.mark.parametrize("count", [5000])
