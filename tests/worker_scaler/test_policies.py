@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, strategies as st
 
+from sidecar.testing.plugin import Finished
 from worker_scaler.decision import Why
 from worker_scaler.fleet_settings import FleetSettings
 from worker_scaler.freeze import Freeze
@@ -200,3 +205,24 @@ def test_a_policy_that_cannot_be_meant_is_refused_with_the_way_out(change: dict[
 )
 def test_days_are_read_as_people_write_them(text: str, days: set[int]) -> None:
     assert parse_days(text) == days
+
+
+def test_the_fleets_that_the_readme_shows_can_be_given_and_are_shown_again(
+    run_sidecar: Callable[..., Finished],
+) -> None:
+    readme = Path(__file__).parents[2] / "services/worker_scaler/README.md"
+    (shown,) = re.findall(r"```json\n(\[\{\"name\": \"web\".*?\])\n```", readme.read_text(), re.DOTALL)
+
+    done = run_sidecar(
+        "worker_scaler",
+        "settings",
+        settings={
+            "WORKER_SCALER_FLEETS": shown,
+            "WORKER_SCALER_DATABASE_URL": "postgresql://u:pw@127.0.0.1/airflow",
+        },
+    )
+
+    assert done.code == 0, done.err
+    (line,) = [line for line in done.out.splitlines() if line.startswith("WORKER_SCALER_FLEETS=")]
+    (web, *_others) = json.loads(line.partition("=")[2])
+    assert (web["policy"], web["hours"][0]["from"]) == ("schedule", "08:00:00")
