@@ -23,7 +23,7 @@ from typing import Any
 
 import boto3
 
-from local_cloud.process import LocalCloud
+from local_cloud.testing import LocalCloud
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".airflow/bin/python"

@@ -1,4 +1,3 @@
-
 """What one tick costs the scaler's own CPU, from 1 fleet with 5 workers to 50 fleets with 500, and beyond.
 
 python benchmarks/worker_scaler/tick_cost.py [--ticks N]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local_cloud.process import LocalCloud
+from local_cloud.testing import LocalCloud
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "airflow_side" / "src"))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from local_cloud.process import LocalCloud
+from local_cloud.testing import LocalCloud
 from sidecar.testing.waiting import wait_until
 
 from .local_airflow import AIRFLOW, LocalAirflow

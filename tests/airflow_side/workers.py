@@ -19,7 +19,7 @@ import boto3
 import psycopg
 from botocore.config import Config
 
-from local_cloud.process import LocalCloud
+from local_cloud.testing import LocalCloud
 from sidecar.testing.waiting import wait_until
 
 AIRFLOW_PYTHON = Path(__file__).parents[2] / ".airflow" / "bin" / "python"

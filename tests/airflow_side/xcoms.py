@@ -14,7 +14,7 @@ from airflow_ecs.xcom.keys import Coordinate
 from airflow_ecs.xcom.objects import Objects
 from airflow_ecs.xcom.settings import XComSettings
 from airflow_ecs.xcom.store import XComStore
-from local_cloud.process import LocalCloud
+from local_cloud.testing import LocalCloud
 
 TASK = Coordinate(dag_id="dag", run_id="manual__2026-01-01T00:00:00+00:00", task_id="task")
 _ONCE = Config(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=30)

@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
-from local_cloud.process import LocalCloud
+from local_cloud.testing import LocalCloud
 from sidecar.testing.plugin import Finished
 
 pytestmark = pytest.mark.integration

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from local_cloud.process import LocalCloud
+from local_cloud.testing import LocalCloud
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientEr
 
 from local_cloud.call import Call
 from local_cloud.faults import Fault, FaultBoard, Kind
-from local_cloud.process import LocalCloud
+from local_cloud.testing import LocalCloud
 
 from .streams import Client, Stream
 

@@ -8,13 +8,13 @@ from typing import Any
 import psutil
 import pytest
 
-from local_cloud.process import LocalCloud
+from local_cloud.testing import LocalCloud
 
 Client = Callable[[str], Any]
 
 OWNER = """
 import sys
-from local_cloud.process import LocalCloud
+from local_cloud.testing import LocalCloud
 
 cloud = LocalCloud()
 cloud.start()
