@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from tests.pointers import why_it_shows_nothing
 
 ROOT = Path(__file__).parents[2]
 SERVICES = sorted(path for path in (ROOT / "services").iterdir())
@@ -89,11 +90,7 @@ def test_every_promise_names_a_test_that_exists(member: Path) -> None:
         named = PROMISE.findall(bullet)
         assert named, f"names no test: {bullet}"
         for file, test in named:
-            source = (ROOT / file).read_text()
-            assert f"def {test}(" in source, f"{file} has no {test}"
-            assert not re.search(rf"mark\.(skip|xfail)[^\n]*\n(@[^\n]*\n)*(async )?def {test}\(", source), (
-                test
-            )
+            assert not (why := why_it_shows_nothing(ROOT / file, test)), f"{file}::{test}: {why}"
 
 
 def test_the_chassis_stays_small() -> None:

@@ -7,14 +7,11 @@ fifteen are the designs' list, the rest what users of the peers reported.
 
 from __future__ import annotations
 
-import ast
 import re
-import sys
-from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.pointers import why_it_shows_nothing
 
 HERE = Path(__file__).parent
 FAILURES = {
@@ -118,43 +115,13 @@ FAILURES = {
 }
 
 
-_NOT_RUN = re.compile(r"mark\.(skip|xfail)\b")
-_ASSERTING = ("raises", "refusal", "wait_until")
-
-
-@cache
-def collected_from(file: str) -> Mapping[str, ast.FunctionDef | ast.AsyncFunctionDef]:
-    """What pytest collects from a file, by name; nothing when the file is skipped as a whole."""
-    module = ast.parse((HERE / file).read_text(encoding="utf-8"))
-    marks = [
-        ast.unparse(node.value) for node in module.body if isinstance(node, ast.Assign) and is_mark(node)
-    ]
-    if any(_NOT_RUN.search(mark) for mark in marks):
-        return {}
-    found = [node for node in module.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    return {node.name: node for node in found if node.name.startswith("test_")}
-
-
-def is_mark(node: ast.Assign) -> bool:
-    return any(isinstance(target, ast.Name) and target.id == "pytestmark" for target in node.targets)
-
-
-def why_it_shows_nothing(file: str, name: str) -> str:
-    if not (HERE / file).match("test_*.py") or name not in collected_from(file):
-        return "pytest does not collect it"
-    test = collected_from(file)[name]
-    if any(_NOT_RUN.search(ast.unparse(decorator)) for decorator in test.decorator_list):
-        return "it is not run"
-    nodes = list(ast.walk(test))
-    called = {ast.unparse(node.func).rpartition(".")[2] for node in nodes if isinstance(node, ast.Call)}
-    if not any(isinstance(node, ast.Assert) for node in nodes) and called.isdisjoint(_ASSERTING):
-        return "it asserts nothing"
-    return ""
+def shown(file: str, name: str) -> str:
+    return why_it_shows_nothing(HERE / file, name)
 
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_every_known_failure_has_a_test(failure: str) -> None:
-    found = {pointer: why_it_shows_nothing(*pointer.split("::")) for pointer in FAILURES[failure]}
+    found = {pointer: shown(*pointer.split("::")) for pointer in FAILURES[failure]}
     assert found
     assert not {pointer: why for pointer, why in found.items() if why}
 
@@ -163,24 +130,5 @@ def test_every_promise_of_the_readme_names_a_test_that_is_run() -> None:
     readme = (HERE.parents[1] / "services/dags_agent/README.md").read_text(encoding="utf-8")
     pointers = re.findall(r"`tests/dags_agent/([a-z_0-9]+\.py)::(\w+)`", readme)
     assert pointers
-    found = {f"{file}::{name}": why_it_shows_nothing(file, name) for file, name in pointers}
+    found = {f"{file}::{name}": shown(file, name) for file, name in pointers}
     assert not {pointer: why for pointer, why in found.items() if why}
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("def test_x():\n    assert f()\n", ""),
-        ("@pytest.mark.skip(reason='later')\ndef test_x():\n    assert f()\n", "it is not run"),
-        ("pytestmark = [pytest.mark.skip]\ndef test_x():\n    assert f()\n", "pytest does not collect it"),
-        ("def f():\n    def test_x():\n        assert 1\n", "pytest does not collect it"),
-        ("async def test_x():\n    await f()\n", "it asserts nothing"),
-    ],
-)
-def test_a_pointer_to_what_shows_nothing_is_found_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, why: str
-) -> None:
-    monkeypatch.setattr(sys.modules[__name__], "HERE", tmp_path)
-    file = f"test_{tmp_path.name}.py"  # of its own: what was parsed is kept by name
-    (tmp_path / file).write_text(text)
-    assert why_it_shows_nothing(file, "test_x") == why

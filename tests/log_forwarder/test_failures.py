@@ -6,10 +6,10 @@ forwarder was designed against.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
+from tests.pointers import why_it_shows_nothing
 
 HERE = Path(__file__).parent
 
@@ -85,8 +85,9 @@ ACCIDENTS = {
         "test_faults.py::test_a_clock_that_jumps_changes_nothing",
     ],
     "14 a Forward client stalls or sends half a message": [
-        "test_forward_server.py",
-        "test_push_accidents.py",
+        "test_forward_server.py::test_half_a_message_is_discarded_and_the_whole_one_that_follows_is_kept",
+        "test_forward_server.py::test_a_client_that_stalls_in_a_frame_is_let_go_after_a_while_and_harms_nobody",
+        "test_forward_server.py::test_garbage_ends_its_own_connection_and_no_other",
     ],
     "15 a record that Firehose refuses for itself": [
         "test_sender.py::test_a_poisoned_record_is_found_by_halving_kept_and_passed_over",
@@ -99,5 +100,4 @@ ACCIDENTS = {
 def test_every_accident_has_its_tests(accident: str) -> None:
     for name in ACCIDENTS[accident]:
         file, _, test = name.partition("::")
-        text = (HERE / file).read_text()
-        assert re.search(rf"^(async )?def {test or 'test_'}", text, re.MULTILINE), name
+        assert not (why := why_it_shows_nothing(HERE / file, test)), f"{name}: {why}"

@@ -199,8 +199,11 @@ def test_the_less_urgent_leave_a_rest_to_the_more_urgent(action: str, first: Urg
     while not budget.deferred[action]:
         with contextlib.suppress(Transient):
             budget.spend(action, last)
+    spent = budget.spent[action]
 
     budget.spend(action, first)
+
+    assert budget.spent[action] == spent + 1
 
 
 def test_the_quotas_are_those_that_ecs_documents() -> None:
