@@ -134,7 +134,7 @@ class AirflowCli:
         except (OSError, subprocess.SubprocessError) as err:
             raise ConfigError(
                 "Airflow does not say what its migration will do",
-                why=mask(_last_words(err)),
+                why=mask(last_words(err)),
                 remedy="Try 'airflow db migrate --show-sql-only --from-revision …' by hand",
             ) from None
         return done.stdout
@@ -170,7 +170,7 @@ class AirflowCli:
         except (OSError, subprocess.SubprocessError) as err:
             raise ConfigError(
                 "Airflow's Python does not answer",
-                why=f"{python}: {mask(_last_words(err))}",
+                why=f"{python}: {mask(last_words(err))}",
                 remedy="If Airflow runs on another Python, set STANDALONE_INIT_AIRFLOW_PYTHON",
             ) from None
         return done.stdout.rpartition(mark)[2] if mark else done.stdout
@@ -212,7 +212,7 @@ def _chain(parents: Mapping[str, list[str]]) -> Chain:
     return Chain(parents={revision: tuple(below) for revision, below in parents.items()})
 
 
-def _last_words(err: BaseException) -> str:
+def last_words(err: BaseException) -> str:
     """What a child that failed said last, or how it failed."""
     said = str(getattr(err, "stderr", "") or "").strip().splitlines()
     return " | ".join(said[-_LINES_QUOTED:]) or str(err)

@@ -92,7 +92,8 @@ class Observer:
         """Look at everything."""
         goal = self.wanted
         state = self.database_state()
-        verdict, needs_canary = self._fernet(state)
+        absent = self._keyring.absent()
+        verdict, needs_canary = self._fernet(state, will_be_made=FERNET_KEY in absent)
         remembered, are_writers_stopped = self._writers(goal)
         with_password = passwords.users(Path(goal.admin.passwords_file)) if goal.admin else frozenset[str]()
         return Observation(
@@ -100,7 +101,7 @@ class Observer:
             database=state,
             directory_modes=directories.modes(goal.directories),
             users_with_password=with_password,
-            absent_secrets=self._keyring.absent(),
+            absent_secrets=absent,
             fernet=verdict,
             needs_canary=needs_canary,
             object_changes=self._object_changes(state) if goal.has_objects else (),
@@ -118,10 +119,10 @@ class Observer:
         stopped = [str(one.service) in names and one.desired == 0 for one in seen.values()]
         return remembered, bool(stopped) and all(stopped)
 
-    def _fernet(self, state: DatabaseState) -> tuple[Verdict, bool]:
+    def _fernet(self, state: DatabaseState, *, will_be_made: bool) -> tuple[Verdict, bool]:
         """Judge this environment's key by what the database holds; and say whether to leave a canary."""
         keys = self._keyring.fernet_keys()
-        will_have_key = bool(keys) or FERNET_KEY in self._keyring.absent()
+        will_have_key = bool(keys) or will_be_made
         if state.name not in (StateClass.CURRENT, StateClass.BEHIND, StateClass.PARTIAL):
             return Verdict.UNPROVEN, will_have_key
         with self._database.reader() as connection:

@@ -15,14 +15,13 @@ import psycopg
 
 from sidecar.errors import ConfigError
 from sidecar.secrets import mask
-from standalone_init.airflow_cli import AirflowCli
+from standalone_init.airflow_cli import AirflowCli, last_words
 from standalone_init.errors import NotVerified, TryAgain
 from standalone_init.keys import fernet, rows
 from standalone_init.keys.purposes import FERNET_KEY, PURPOSES
 from standalone_init.keys.store import Store
 
 _TIMEOUT_SECONDS = 3600.0
-_LINES_QUOTED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +107,8 @@ def _rotate(airflow: AirflowCli, database_url: str) -> None:
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as err:
-        said = str(getattr(err, "stderr", "") or err).strip().splitlines()
         raise TryAgain(
             "'airflow rotate-fernet-key' failed, its one transaction was rolled back",
-            why=mask(" | ".join(said[-_LINES_QUOTED:])),
+            why=mask(last_words(err)),
             remedy="Read its lines, run again",
         ) from None

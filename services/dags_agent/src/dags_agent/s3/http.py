@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -227,7 +228,7 @@ class _Connection:
         return int(status), headers
 
 
-class _Body:
+class _Body(ABC):
     """How the end of a body is known."""
 
     is_complete = False
@@ -235,8 +236,9 @@ class _Body:
     def __init__(self, reader: asyncio.StreamReader) -> None:
         self._reader = reader
 
+    @abstractmethod
     async def read(self, size_bytes: int) -> bytes:
-        raise NotImplementedError
+        """Return up to so many bytes; none at the end."""
 
 
 class _Sized(_Body):
